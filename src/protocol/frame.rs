@@ -1,0 +1,379 @@
+//! The frame: how octets travel in the text of a mail, and are found again after mail clients had it.
+//!
+//! Octets are `version(1) = 1 | length(2) | body | crc32(4)`, numbers big-endian, written as lower-case
+//! Crockford base32. The decoder is lax about the text around the symbols and strict about the octets:
+//! many texts decode to one body, which is harmless, since the body carries a signature and a nonce.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The most symbols that a frame may have.
+pub const SYMBOLS_MAX: usize = 900;
+
+/// The most folded characters of one text that are looked at: bounds the growth of NFKC (U+FDFA: 18-fold).
+const FOLDED_MAX: usize = 1 << 20;
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const VERSION: u8 = 1;
+const OVERHEAD: usize = 7;
+const GROUP: usize = 5;
+const GROUPS_A_LINE: usize = 10;
+const NAME: &[u8] = b"netsysrq";
+
+/// Which of the two frames a text holds; each has a marker of its own, so that an answer is never taken for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `netsysrq answer begin`: from the host.
+    Answer,
+    /// `netsysrq begin`: to the host.
+    Request,
+}
+
+/// What a text held.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Bodies whose CRC was right, in order of appearance, each once.
+    pub bodies: Vec<Vec<u8>>,
+    /// A marker stands in the text, but no frame of this text came through whole.
+    pub damaged: bool,
+}
+
+/// Writes `body` as a frame with its begin and end lines, each line ended by LF.
+///
+/// `None` if the frame would have more than [`SYMBOLS_MAX`] symbols.
+#[must_use]
+pub fn encode(kind: Kind, body: &[u8]) -> Option<String> {
+    let length = u16::try_from(body.len()).ok()?;
+    if symbols_for(body.len()) > SYMBOLS_MAX {
+        return None;
+    }
+    let mut octets = vec![VERSION];
+    octets.extend_from_slice(&length.to_be_bytes());
+    octets.extend_from_slice(body);
+    octets.extend_from_slice(&crc32(&octets).to_be_bytes());
+
+    let words = match kind {
+        Kind::Answer => "netsysrq answer",
+        Kind::Request => "netsysrq",
+    };
+    let mut text = format!("{words} begin\n");
+    let symbols = to_symbols(&octets);
+    for line in symbols.as_bytes().chunks(GROUP.saturating_mul(GROUPS_A_LINE)) {
+        for (n, group) in line.chunks(GROUP).enumerate() {
+            if n > 0 {
+                text.push(' ');
+            }
+            text.extend(group.iter().copied().map(char::from));
+        }
+        text.push('\n');
+    }
+    text.push_str(words);
+    text.push_str(" end\n");
+    Some(text)
+}
+
+/// How many symbols a frame around `body` octets has.
+#[must_use]
+pub fn symbols_for(body: usize) -> usize {
+    body.saturating_add(OVERHEAD).saturating_mul(8).div_ceil(5)
+}
+
+/// Finds every frame of `kind` in `text`, reading it in three ways: as it stands, without quote prefixes,
+/// and with `%20` and `=20` escapes undone.
+#[must_use]
+pub fn find(kind: Kind, text: &str) -> Frames {
+    let plain = fold(text);
+    if find_word(&plain, NAME).is_none() {
+        return Frames::default();
+    }
+    let mut frames = Frames::default();
+    let mut marked = false;
+    for view in [plain, fold(&without_quote_prefixes(text)), fold(&unescaped(text))] {
+        let mut rest = view.as_slice();
+        while let Some(after) = after_marker(kind, rest) {
+            marked = true;
+            if let Some(body) = decode(after)
+                && !frames.bodies.contains(&body)
+            {
+                frames.bodies.push(body);
+            }
+            rest = after;
+        }
+    }
+    frames.damaged = marked && frames.bodies.is_empty();
+    frames
+}
+
+/// The CRC-32 of gzip and IEEE 802.3, bit by bit: a frame has a few hundred octets.
+#[must_use]
+pub fn crc32(octets: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for octet in octets {
+        crc ^= u32::from(*octet);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
+fn to_symbols(octets: &[u8]) -> String {
+    let mut symbols = String::new();
+    for chunk in octets.chunks(5) {
+        let mut bits = [0_u8; 8];
+        for (to, from) in bits.iter_mut().skip(3).zip(chunk) {
+            *to = *from;
+        }
+        let bits = u64::from_be_bytes(bits);
+        let count = chunk.len().saturating_mul(8).div_ceil(5);
+        for shift in (0..8_u32).rev().map(|n| n.saturating_mul(5)).take(count) {
+            let index = usize::try_from((bits >> shift) & 31).unwrap_or(0);
+            symbols.extend(ALPHABET.get(index).copied().map(char::from));
+        }
+    }
+    symbols
+}
+
+/// The value of a symbol, with the look-alikes that Crockford's base32 folds; `None` for what is not in the alphabet.
+fn value(character: u8) -> Option<u8> {
+    let canonical = match character {
+        b'i' | b'l' => b'1',
+        b'o' => b'0',
+        other => other,
+    };
+    let position = ALPHABET.iter().position(|symbol| *symbol == canonical)?;
+    u8::try_from(position).ok()
+}
+
+fn decode(folded: &[u8]) -> Option<Vec<u8>> {
+    let values: Vec<u8> = folded.iter().filter_map(|c| value(*c)).take(SYMBOLS_MAX).collect();
+    let head = to_octets(values.get(..5)?);
+    let [VERSION, high, low] = *head.as_slice() else { return None };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let octets = to_octets(values.get(..symbols_for(length))?);
+    let (counted, crc) = octets.split_at_checked(length.checked_add(3)?)?;
+    (crc == crc32(counted).to_be_bytes()).then(|| counted.get(3..).map(<[u8]>::to_vec))?
+}
+
+/// Spare bits of the last symbol are ignored.
+fn to_octets(values: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let (mut bits, mut held) = (0_u16, 0_u32);
+    for value in values {
+        bits = (bits << 5) | u16::from(*value);
+        held = held.saturating_add(5);
+        if held >= 8 {
+            held = held.saturating_sub(8);
+            octets.push((bits >> held).to_le_bytes()[0]);
+        }
+    }
+    octets
+}
+
+/// What follows the first marker of `kind`: its words may have anything but letters between them.
+fn after_marker(kind: Kind, folded: &[u8]) -> Option<&[u8]> {
+    let words: &[&[u8]] = match kind {
+        Kind::Answer => &[b"answer", b"begin"],
+        Kind::Request => &[b"begin"],
+    };
+    let mut rest = folded;
+    loop {
+        let at = find_word(rest, NAME)?.checked_add(NAME.len())?;
+        rest = rest.get(at..)?;
+        let end = words.iter().try_fold(rest, |text, word| {
+            let letters = text.iter().position(u8::is_ascii_lowercase)?;
+            text.get(letters..)?.strip_prefix(*word)
+        });
+        if end.is_some() {
+            return end;
+        }
+    }
+}
+
+fn find_word(text: &[u8], word: &[u8]) -> Option<usize> {
+    let first = word.first()?;
+    let mut from = 0_usize;
+    loop {
+        let tail = text.get(from..)?;
+        let at = from.checked_add(tail.iter().position(|c| c == first)?)?;
+        if text.get(at..)?.starts_with(word) {
+            return Some(at);
+        }
+        from = at.checked_add(1)?;
+    }
+}
+
+/// NFKC, lower case, and of that only `0-9a-z`: white space of every kind, zero-width characters, soft hyphens,
+/// quote marks and punctuation are gone.
+fn fold(text: &str) -> Vec<u8> {
+    if text.is_ascii() {
+        return text
+            .bytes()
+            .filter(u8::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_lowercase())
+            .collect();
+    }
+    text.nfkc()
+        .take(FOLDED_MAX)
+        .flat_map(char::to_lowercase)
+        .filter_map(|c| u8::try_from(c).ok())
+        .filter(u8::is_ascii_alphanumeric)
+        .collect()
+}
+
+/// Drops prefixes such as `> `, `| `, `JD> ` and `> > ` from every line.
+fn without_quote_prefixes(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut rest = line;
+        while let Some(inner) = without_quote_prefix(rest) {
+            rest = inner;
+        }
+        kept.push_str(rest);
+        kept.push('\n');
+    }
+    kept
+}
+
+fn without_quote_prefix(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let letters = line.bytes().take_while(u8::is_ascii_alphabetic).count();
+    if letters > 3 {
+        return None;
+    }
+    line.get(letters..)?.strip_prefix(['>', '|', ':'])
+}
+
+/// Undoes URL escapes (`%20`) and a left-over layer of quoted-printable (`=20`).
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '=']) {
+        return Cow::Borrowed(text);
+    }
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let escape = match (first, tail) {
+            (b'%' | b'=', [high, low, after @ ..]) => hex(*high, *low).map(|octet| (octet, after)),
+            _ => None,
+        };
+        let (octet, after) = escape.unwrap_or((*first, tail));
+        octets.push(octet);
+        rest = after;
+    }
+    Cow::Owned(String::from_utf8_lossy(&octets).into_owned())
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = b"some octets, forty or so, to be carried safely";
+
+    fn framed() -> String {
+        encode(Kind::Request, BODY).unwrap()
+    }
+
+    fn found(text: &str) -> Vec<Vec<u8>> {
+        find(Kind::Request, text).bodies
+    }
+
+    #[test]
+    fn a_frame_decodes_to_the_octets_it_was_made_of() {
+        for length in 0..60 {
+            let body: Vec<u8> = (0..length).collect();
+            let text = encode(Kind::Request, &body).unwrap();
+            assert_eq!(found(&text), [body]);
+        }
+    }
+
+    #[test]
+    fn lines_have_at_most_59_columns() {
+        assert!(encode(Kind::Request, &[7; 500]).unwrap().lines().all(|line| line.len() <= 59));
+    }
+
+    #[test]
+    fn the_crc_is_that_of_gzip() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_frame_of_900_symbols_is_the_longest() {
+        assert_eq!(symbols_for(555), 900);
+        assert_eq!(found(&encode(Kind::Request, &[9; 555]).unwrap()), [vec![9; 555]]);
+        assert_eq!(encode(Kind::Request, &[9; 556]), None);
+    }
+
+    #[test]
+    fn two_forms_of_one_frame_in_a_text_count_once() {
+        let text = format!("{}\n> {}", framed(), framed().replace('\n', "\n> "));
+        assert_eq!(found(&text), [BODY]);
+    }
+
+    #[test]
+    fn a_frame_survives_what_mail_clients_do_to_text() {
+        let frame = framed();
+        let forms = [
+            frame.to_uppercase(),
+            frame.replace('\n', "\r\n"),
+            frame.replace(['\n', ' '], ""),
+            frame.replace(' ', "\u{a0}"),
+            frame.replace(' ', "\u{200b} \u{ad}"),
+            frame.replace('\n', "\n> > "),
+            format!("JD> {}", frame.replace('\n', "\nJD> ")),
+            format!("| {}", frame.replace('\n', "\n| ")),
+            frame.replace(' ', "%20").replace('\n', "%0A"),
+            frame.replace('\n', "=20\n"),
+            frame.replace('1', "l").replace('0', "O"),
+            format!("Alice wrote:{frame}--\nSent from my telephone"),
+            frame.chars().map(|c| if c.is_ascii_graphic() { wide(c) } else { c }).collect(),
+        ];
+        for form in forms {
+            assert_eq!(found(&form), [BODY], "{form}");
+        }
+    }
+
+    fn wide(c: char) -> char {
+        char::from_u32(u32::from(c) + 0xfee0).unwrap()
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_frame_is_damage() {
+        let symbols = to_symbols(
+            &[&[1, 0, 3, 7, 8, 9][..], &crc32(&[1, 0, 3, 7, 8, 9]).to_be_bytes()].concat(),
+        );
+        let octets = to_octets(&symbols.bytes().map(|c| value(c).unwrap()).collect::<Vec<_>>());
+        for bit in 0..octets.len() * 8 {
+            let mut flipped = octets.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let frames = find(Kind::Request, &format!("netsysrq begin {}", to_symbols(&flipped)));
+            assert_eq!(frames, Frames { bodies: vec![], damaged: true }, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_lost_line_is_damage_and_not_silence() {
+        let lost: String = framed().lines().filter(|line| !line.contains("0f")).take(2).collect();
+        assert!(find(Kind::Request, &lost).damaged);
+    }
+
+    #[test]
+    fn ordinary_text_is_neither_a_frame_nor_damage() {
+        for text in ["", "hello", "about netsysrq-mail: it is good", "begin netsysrq"] {
+            assert_eq!(find(Kind::Request, text), Frames::default());
+        }
+    }
+
+    #[test]
+    fn an_answer_is_never_taken_for_a_request() {
+        let answer = encode(Kind::Answer, BODY).unwrap();
+        assert_eq!(find(Kind::Request, &answer), Frames::default());
+        assert_eq!(find(Kind::Answer, &answer).bodies, [BODY]);
+        assert_eq!(find(Kind::Answer, &framed()), Frames::default());
+    }
+}
