@@ -1,0 +1,153 @@
+//! The act that spends a nonce: a judged request becomes a claimed one, once in the life of a spool.
+
+use std::io;
+
+use super::id::Id;
+use super::job::{Journal, Name, Record};
+use super::keyring::{Key, Verified};
+use super::policy::{Judged, Verdict};
+use super::refusal::{Refusal, Stop};
+use super::time::Time;
+
+/// The durable memory of nonces, as the protocol needs it.
+pub trait Spool {
+    /// The journal of one job.
+    type Journal: Journal;
+
+    /// Takes one request of `key` out of its hourly allowance.
+    ///
+    /// # Errors
+    /// When the allowance cannot be read; nothing is spent then.
+    fn admit(&mut self, key: &Key) -> io::Result<Admission>;
+
+    /// Spends the nonce in `name`, of a request signed at `issued`. When this returns [`Spent::First`], the claim survives a power failure.
+    ///
+    /// # Errors
+    /// When it cannot be made durable. The name may stand all the same: a later try is then a replay.
+    fn spend(
+        &mut self,
+        name: &Name,
+        claim: &Record,
+        issued: Time,
+    ) -> io::Result<Spent<Self::Journal>>;
+
+    /// Now, and where we are: for the record.
+    fn here(&self) -> Here;
+}
+
+/// The time and the boot that a record is written in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Here {
+    /// Now.
+    pub now: Time,
+    /// The kernel's boot id.
+    pub boot: String,
+}
+
+/// Whether a key is within its allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is.
+    Within,
+    /// It is not; this one is answered if none was within the hour.
+    Over {
+        /// Whether to answer.
+        answered: bool,
+    },
+}
+
+/// What became of a nonce.
+#[derive(Debug)]
+pub enum Spent<J> {
+    /// It was spent before.
+    Again,
+    /// It is spent now; its journal is locked.
+    First(J),
+    /// Its hour was forgotten meanwhile.
+    TooLate,
+}
+
+/// A request whose nonce is spent for good: its job is on the disk and locked. Ends the delivery.
+#[must_use]
+#[derive(Debug)]
+pub struct Claimed<J> {
+    name: Name,
+    journal: J,
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+impl Verified<'_> {
+    /// The name of the job that this request is or will be: made of signed octets alone.
+    #[must_use]
+    pub fn job_name(&self) -> Name {
+        Name {
+            hour: self.request().expires.hour(),
+            key: self.key().id.clone(),
+            cti: self.request().cti(),
+        }
+    }
+}
+
+impl Judged<'_> {
+    /// Spends the nonce.
+    ///
+    /// # Errors
+    /// [`Refusal::Replayed`] if it is spent, [`Refusal::TooOld`] if its hour is forgotten,
+    /// [`Stop::Deferred`] if the claim cannot be made durable.
+    pub fn claim<S: Spool>(
+        self,
+        spool: &mut S,
+        message_id: Option<String>,
+    ) -> Result<Claimed<S::Journal>, Stop> {
+        let judged = match spool.admit(self.key())? {
+            Admission::Over { answered } => self.with(Verdict::TooMany { answered }),
+            Admission::Within => self,
+        };
+        let name = judged.verified().job_name();
+        let Here { now, boot } = spool.here();
+        let record = Record::Claimed {
+            at: now,
+            boot,
+            verdict: judged.verdict().word().to_owned(),
+            why: judged.verdict().why(),
+            silent: matches!(judged.verdict(), Verdict::TooMany { answered: false }),
+            message_id,
+            cose: judged.cose().to_vec(),
+        };
+        match spool.spend(&name, &record, judged.request().issued)? {
+            Spent::Again => Err(Refusal::Replayed.into()),
+            Spent::First(journal) => {
+                let (verdict, reason) = (judged.verdict().word(), judged.verdict().reason());
+                Ok(Claimed { name, journal, verdict, reason })
+            }
+            Spent::TooLate => Err(Refusal::TooOld.into()),
+        }
+    }
+}
+
+impl<J> Claimed<J> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Id {
+        &self.name.key
+    }
+
+    /// The verdict's word.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        self.verdict
+    }
+
+    /// The word after `reason=` in the log.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// The job, for the runner.
+    #[must_use]
+    pub fn into_job(self) -> (Name, J) {
+        (self.name, self.journal)
+    }
+}

@@ -1,0 +1,348 @@
+//! What becomes of a claimed request, step by step; every step is on the disk before its effect.
+//!
+//! ```text
+//! claimed -> [notice -> noticed] -> running -> finished -> answered
+//!         \-> finished (a verdict that runs nothing)
+//!            notice and answer may end in given-up instead
+//! ```
+//!
+//! [`State`] is pure: [`State::after`] says which record may follow which, and [`State::next`] what a runner that
+//! holds the lock must do now. A record that is torn did not happen.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::id::Id;
+use super::time::Time;
+
+/// A job: `<hour of exp>/<key id>.<cti in hex>`, from signed octets alone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// Whole hours since the Unix epoch: the bucket.
+    pub hour: u64,
+    /// The key.
+    pub key: Id,
+    /// The nonce, in lower-case hexadecimal.
+    pub cti: String,
+}
+
+impl Name {
+    /// The file's name inside its bucket.
+    #[must_use]
+    pub fn file(&self) -> String {
+        format!("{}.{}", self.key, self.cti)
+    }
+
+    /// Reads what [`fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (hour, file) = text.split_once('/')?;
+        let (key, cti) = file.split_once('.')?;
+        let whole = (16..=64).contains(&cti.len())
+            && cti.len() % 2 == 0
+            && cti.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+        let name = Self { hour: hour.parse().ok()?, key: Id::new(key)?, cti: cti.to_owned() };
+        (whole && name.to_string() == text).then_some(name)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.hour, self.file())
+    }
+}
+
+/// The append-only journal of one job, under its lock.
+pub trait Journal {
+    /// Appends a record. When this returns, the record survives a power failure.
+    ///
+    /// # Errors
+    /// When it may not survive.
+    fn append(&mut self, record: &Record) -> io::Result<()>;
+}
+
+/// One step of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The nonce is spent.
+    Claimed {
+        /// When.
+        at: Time,
+        /// In which boot.
+        boot: String,
+        /// The verdict's word.
+        verdict: String,
+        /// The verdict's reason.
+        why: String,
+        /// Whether nobody is answered.
+        silent: bool,
+        /// The Message-ID of the mail that brought it.
+        message_id: Option<String>,
+        /// The octets received; nothing in here is executable.
+        cose: Vec<u8>,
+    },
+    /// A mail that says what is about to be done; it is about to be handed over.
+    Notice {
+        /// When.
+        at: Time,
+        /// The whole mail.
+        mail: Vec<u8>,
+    },
+    /// The notice was handed over, or given up: the command goes on.
+    Noticed {
+        /// When.
+        at: Time,
+    },
+    /// The command is about to start.
+    Running {
+        /// When.
+        at: Time,
+        /// In which boot.
+        boot: String,
+    },
+    /// The outcome is known; its mail is about to be handed over.
+    Finished {
+        /// When.
+        at: Time,
+        /// How it ended.
+        end: End,
+        /// How long it ran.
+        duration: Option<Duration>,
+        /// The whole mail; none if nobody is answered.
+        mail: Option<Vec<u8>>,
+    },
+    /// The answer was handed over.
+    Answered {
+        /// When.
+        at: Time,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A built-in said its piece.
+    Done,
+    /// The command exited with this status.
+    Exited(i32),
+    /// A signal ended the command.
+    Killed(i32),
+    /// The command did not start; why.
+    NotStarted(String),
+    /// It ran past its time limit and was stopped.
+    TimedOut,
+    /// It was started, and what came of it is not known.
+    Unknown,
+    /// The verdict was no: nothing was to be run.
+    Unrun,
+    /// A dry run: nothing was to be run.
+    WouldRun,
+}
+
+impl End {
+    /// The word in log and journal: stable.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Done => "done".into(),
+            Self::Exited(status) => format!("exit:{status}"),
+            Self::Killed(signal) => format!("signal:{signal}"),
+            Self::NotStarted(_) => "not-started".into(),
+            Self::TimedOut => "timeout".into(),
+            Self::Unknown => "unknown".into(),
+            Self::Unrun => "not-run".into(),
+            Self::WouldRun => "dry-run".into(),
+        }
+    }
+
+    /// Reads what [`End::word`] writes; `why` is the reason of a command that did not start.
+    #[must_use]
+    pub fn parse(word: &str, why: &str) -> Option<Self> {
+        Some(match word.split_once(':') {
+            Some(("exit", status)) => Self::Exited(status.parse().ok()?),
+            Some(("signal", signal)) => Self::Killed(signal.parse().ok()?),
+            Some(_) => return None,
+            None => match word {
+                "done" => Self::Done,
+                "not-started" => Self::NotStarted(why.to_owned()),
+                "timeout" => Self::TimedOut,
+                "unknown" => Self::Unknown,
+                "not-run" => Self::Unrun,
+                "dry-run" => Self::WouldRun,
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// The octets of a journal are not what a runner of this or an earlier version wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+/// What is known of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// When it was claimed.
+    pub received: Time,
+    /// In which boot.
+    pub boot: String,
+    /// The verdict's word at the claim.
+    pub verdict: String,
+    /// The verdict's reason at the claim.
+    pub why: String,
+    /// Whether nobody is answered.
+    pub silent: bool,
+    /// The Message-ID of the mail that brought it.
+    pub message_id: Option<String>,
+    /// The octets received.
+    pub cose: Vec<u8>,
+    /// How far the notice before the command is.
+    pub notice: Notice,
+    /// When the command was started.
+    pub started: Option<Time>,
+    /// What came of it.
+    pub finished: Option<Finished>,
+    /// Whether the answer was handed over.
+    pub answered: bool,
+}
+
+/// How far the notice before a command is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// There is none (yet).
+    None,
+    /// Written down; whether it was handed over is not known.
+    Written(Vec<u8>),
+    /// Handed over, or given up.
+    Over,
+}
+
+/// The end of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// When.
+    pub at: Time,
+    /// How.
+    pub end: End,
+    /// How long it ran.
+    pub duration: Option<Duration>,
+    /// The answer; none if nobody is answered.
+    pub mail: Option<Vec<u8>>,
+}
+
+/// What a runner that holds the lock must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Judge again, and start the command if the verdict is still yes.
+    Start,
+    /// It was claimed in another boot and not started: say so, and do not start it.
+    NotStarted,
+    /// It was started, and its runner is gone: say so.
+    Unknown,
+    /// Say the verdict of the claim.
+    Say,
+    /// Hand the answer over.
+    Send,
+    /// Nothing is left.
+    Nothing,
+}
+
+impl State {
+    /// The state after the first record.
+    ///
+    /// # Errors
+    /// [`Damaged`] if it is not a claim.
+    pub fn new(record: Record) -> Result<Self, Damaged> {
+        let Record::Claimed { at, boot, verdict, why, silent, message_id, cose } = record else {
+            return Err(Damaged);
+        };
+        Ok(Self {
+            received: at,
+            boot,
+            verdict,
+            why,
+            silent,
+            message_id,
+            cose,
+            notice: Notice::None,
+            started: None,
+            finished: None,
+            answered: false,
+        })
+    }
+
+    /// The state after one more record.
+    ///
+    /// # Errors
+    /// [`Damaged`] if `record` cannot follow.
+    pub fn after(mut self, record: Record) -> Result<Self, Damaged> {
+        let open = self.started.is_none() && self.finished.is_none();
+        match record {
+            Record::Notice { mail, .. } if open && self.notice == Notice::None => {
+                self.notice = Notice::Written(mail);
+            }
+            Record::Noticed { .. } if open && matches!(self.notice, Notice::Written(_)) => {
+                self.notice = Notice::Over;
+            }
+            Record::Running { at, .. } if open && !matches!(self.notice, Notice::Written(_)) => {
+                self.started = Some(at);
+            }
+            Record::Finished { at, end, duration, mail } if self.finished.is_none() => {
+                self.finished = Some(Finished { at, end, duration, mail });
+            }
+            Record::Answered { .. } if self.owes_mail() => self.answered = true,
+            Record::Answered { .. }
+            | Record::Claimed { .. }
+            | Record::Finished { .. }
+            | Record::Notice { .. }
+            | Record::Noticed { .. }
+            | Record::Running { .. } => return Err(Damaged),
+        }
+        Ok(self)
+    }
+
+    /// What the holder of the lock must do in the boot `boot`.
+    #[must_use]
+    pub fn next(&self, boot: &str) -> Next {
+        if self.finished.is_some() {
+            return if self.owes_mail() { Next::Send } else { Next::Nothing };
+        }
+        if self.started.is_some() {
+            return Next::Unknown;
+        }
+        match (self.verdict == "run", self.boot == boot) {
+            (true, true) => Next::Start,
+            (true, false) => Next::NotStarted,
+            (false, _) => Next::Say,
+        }
+    }
+
+    /// Whether an answer is written down and not handed over.
+    #[must_use]
+    pub fn owes_mail(&self) -> bool {
+        !self.answered && self.finished.as_ref().is_some_and(|finished| finished.mail.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_name_reads_back_and_nothing_else_does() {
+        let name = Name { hour: 489_907, key: Id::new("alice").unwrap(), cti: "9f".repeat(8) };
+        assert_eq!(Name::parse(&name.to_string()), Some(name.clone()));
+        for bad in [
+            "",
+            "1/alice",
+            "01/alice.9f9f9f9f9f9f9f9f",
+            "1/../x.9f9f9f9f9f9f9f9f",
+            "1/alice.9F9f9f9f9f9f9f9f",
+            "1/alice.9f",
+            "1/alice.9f9f9f9f9f9f9f9f9",
+        ] {
+            assert_eq!(Name::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Who may ask for what, and how a candidate becomes a verified request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::cose::{Forged, Lock};
+use super::id::Id;
+use super::message::Candidate;
+use super::refusal::Refusal;
+use super::request::Request;
+use super::time::Time;
+
+/// The longest validity that a key may sign if its entry does not say.
+pub const MAX_TTL: Duration = Duration::from_secs(4 * 3600);
+/// The requests an hour that a key is given if its entry does not say.
+pub const PER_HOUR: u32 = 60;
+
+/// SHA-256 of the octets of each published example key in `keys/`: whoever can read can sign with them.
+const PUBLISHED: [[u8; 32]; 3] = [
+    *b"\xb4\xbd\x1e\xb4\x14\xd0\xf7\x77\x51\x53\x09\xad\x5c\x3a\xbe\x87\x60\x35\x4e\xcf\x85\xd0\xe3\x4e\xa6\x1b\x30\x2d\x90\xe9\x55\x97",
+    *b"\xc8\x1b\x82\x89\x60\x27\xd4\xd3\x54\x9b\x7c\x30\xd7\x66\x4a\xe2\xd8\x00\x0d\x9f\xa6\x8d\xce\x06\x0e\xfd\x6a\x6b\x5f\x31\x1e\xa1",
+    *b"\xaa\x74\x12\x1d\xf8\xec\x54\xa3\xe5\x8a\x55\x44\x7f\xa8\x49\xa8\x11\xa8\xbb\x2f\x6b\x0c\x20\x18\xcc\x4a\x12\xd1\x6d\x28\xfe\x5d",
+];
+
+/// A key and everything about its holder.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in the configuration, and the `kid` of its requests.
+    pub id: Id,
+    /// What its requests are checked with.
+    pub lock: Lock,
+    /// The one address that is answered.
+    pub answer_to: String,
+    /// The commands and built-ins that it may ask for.
+    pub allow: Vec<Id>,
+    /// The whole SysRq sequences that it may press.
+    pub sysrq: Vec<String>,
+    /// The longest `exp - iat`.
+    pub max_ttl: Duration,
+    /// How many requests an hour are acted on.
+    pub per_hour: u32,
+    /// Requests are denied before this.
+    pub not_before: Option<Time>,
+    /// Requests are denied from this on.
+    pub not_after: Option<Time>,
+    /// Requests are denied.
+    pub revoked: bool,
+}
+
+/// The keys of a configuration.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    keys: BTreeMap<Id, Key>,
+}
+
+/// Why a key cannot be on the keyring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its octets are published in `keys/`.
+    Published,
+    /// Another entry has the same octets.
+    SharedWith(Id),
+}
+
+impl Keyring {
+    /// Adds a key; another of the same id is replaced.
+    ///
+    /// # Errors
+    /// [`Unfit`] if its octets are published, or on the keyring already.
+    pub fn add(&mut self, key: Key) -> Result<(), Unfit> {
+        if is_published(octets(&key.lock)) {
+            return Err(Unfit::Published);
+        }
+        let twin = self.keys.values().find(|other| octets(&other.lock) == octets(&key.lock));
+        if let Some(twin) = twin {
+            return Err(Unfit::SharedWith(twin.id.clone()));
+        }
+        self.keys.insert(key.id.clone(), key);
+        Ok(())
+    }
+
+    /// The key that a container names.
+    #[must_use]
+    pub fn by_kid(&self, kid: &[u8]) -> Option<&Key> {
+        Id::new(std::str::from_utf8(kid).ok()?).and_then(|id| self.keys.get(&id))
+    }
+
+    /// The keys in the order of their names.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.values()
+    }
+}
+
+/// Whether these are the octets of a published example key.
+#[must_use]
+pub fn is_published(octets: &[u8]) -> bool {
+    PUBLISHED.contains(&Sha256::digest(octets).into())
+}
+
+/// Public point or secret: what tells one key from another.
+#[must_use]
+pub fn octets(lock: &Lock) -> &[u8] {
+    match lock {
+        Lock::Ed25519(key) => key.as_bytes(),
+        Lock::Hmac(secret) => secret,
+    }
+}
+
+/// A request that the holder of a key on the keyring has made; whether it may be acted on is another question.
+#[must_use]
+#[derive(Debug)]
+pub struct Verified<'k> {
+    key: &'k Key,
+    request: Request,
+    cose: Vec<u8>,
+}
+
+impl Candidate {
+    /// Checks the octets received, and only then reads what they say.
+    ///
+    /// # Errors
+    /// [`Refusal::Form`], [`Refusal::UnknownKey`], [`Refusal::KeyType`] or [`Refusal::Signature`].
+    pub fn verify(self, keyring: &Keyring) -> Result<Verified<'_>, Refusal> {
+        let envelope = self.envelope()?;
+        let key = keyring.by_kid(envelope.kid()).ok_or(Refusal::UnknownKey)?;
+        let payload = envelope.verify(&key.lock).map_err(|forged| match forged {
+            Forged::KeyType => Refusal::KeyType,
+            Forged::Signature => Refusal::Signature,
+        })?;
+        let request = Request::decode(payload).map_err(|_| Refusal::Form)?;
+        Ok(Verified { key, request, cose: self.into_octets() })
+    }
+}
+
+impl<'k> Verified<'k> {
+    /// Who asks.
+    #[must_use]
+    pub fn key(&self) -> &'k Key {
+        self.key
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The octets received.
+    #[must_use]
+    pub fn cose(&self) -> &[u8] {
+        &self.cose
+    }
+}

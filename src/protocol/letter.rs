@@ -1,0 +1,257 @@
+//! The mail that answers a request: words for its reader, and a frame that says the same under the host's key.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lettre::Message;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
+
+use super::answer::{Digested, Stage, Statement};
+use super::cose::Seal;
+use super::frame::{self, Kind};
+use super::job::End;
+use super::keyring::Key;
+use super::message;
+use super::request::Request;
+use super::time::Time;
+
+/// The most output that is shown in the text, in octets; all of it is attached.
+const SHOWN: usize = 16 * 1024;
+
+/// Who answers.
+#[derive(Debug)]
+pub struct Letterhead {
+    /// The From address.
+    pub from: Mailbox,
+    /// The host's name, as answers are signed.
+    pub host: String,
+    /// The host's Ed25519 key.
+    pub key: Seal,
+}
+
+/// What an answer is about.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// Which answer.
+    pub stage: Stage,
+    /// Who asked.
+    pub key: &'a Key,
+    /// What was asked.
+    pub request: &'a Request,
+    /// When it came.
+    pub received: Time,
+    /// The Message-ID of the mail that brought it.
+    pub message_id: Option<&'a str>,
+    /// The verdict's word.
+    pub verdict: &'a str,
+    /// The verdict's reason.
+    pub why: &'a str,
+    /// When the command started.
+    pub started: Option<Time>,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// Now.
+    pub now: Time,
+}
+
+/// What a command left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// How long it took.
+    pub duration: Option<Duration>,
+    /// Its output, both streams as they came, up to the cap.
+    pub output: Vec<u8>,
+    /// How many octets were past the cap.
+    pub dropped: u64,
+}
+
+impl Outcome {
+    /// An end without output.
+    #[must_use]
+    pub const fn bare(end: End) -> Self {
+        Self { end, duration: None, output: Vec::new(), dropped: 0 }
+    }
+
+    /// A built-in's words.
+    #[must_use]
+    pub fn said(words: String) -> Self {
+        Self { output: words.into_bytes(), ..Self::bare(End::Done) }
+    }
+
+    fn status(&self) -> Option<i64> {
+        match self.end {
+            End::Exited(status) => Some(i64::from(status)),
+            End::Killed(signal) => Some(i64::from(signal).saturating_neg()),
+            End::Done
+            | End::NotStarted(_)
+            | End::TimedOut
+            | End::Unknown
+            | End::Unrun
+            | End::WouldRun => None,
+        }
+    }
+}
+
+impl Letterhead {
+    /// The whole mail, line ends LF. `None` if an address or a header does not fit a mail.
+    #[must_use]
+    pub fn write(&self, report: &Report<'_>) -> Option<Vec<u8>> {
+        let statement = self.statement(report);
+        let frame = frame::encode(Kind::Answer, &statement.seal(&self.key)?)?;
+        let cti = report.request.cti();
+        let id = format!("<{cti}.{}@{}>", report.stage.word(), self.host);
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(report.key.answer_to.parse().ok()?)
+            .subject(format!("{} answers {}: {}", self.host, report.key.id, headline(report)))
+            .message_id(Some(id))
+            .date(
+                UNIX_EPOCH
+                    .checked_add(Duration::from_secs(report.now.unix()))
+                    .unwrap_or(SystemTime::UNIX_EPOCH),
+            );
+        if let Some(original) = report.message_id {
+            builder = builder.in_reply_to(original.to_owned()).references(original.to_owned());
+        }
+        let text =
+            SinglePart::builder().header(ContentType::TEXT_PLAIN).body(self.text(report, &frame));
+        let mut parts = MultiPart::mixed().boundary(format!("=_{cti}")).singlepart(text);
+        if !report.outcome.output.is_empty() {
+            parts = parts.singlepart(attachment(&report.outcome.output)?);
+        }
+        let mut mail = builder.multipart(parts).ok()?;
+        for (name, value) in [("Auto-Submitted", "auto-replied"), ("X-Loop", message::LOOP)] {
+            let name = HeaderName::new_from_ascii(name.to_owned()).ok()?;
+            mail.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
+        }
+        let octets = mail.formatted();
+        Some(String::from_utf8(octets).ok()?.replace("\r\n", "\n").into_bytes())
+    }
+
+    fn statement(&self, report: &Report<'_>) -> Statement {
+        let outcome = report.outcome;
+        Statement {
+            host: self.host.clone(),
+            key: report.key.id.to_string(),
+            nonce: report.request.nonce.clone(),
+            issued: report.now,
+            stage: report.stage.word().to_owned(),
+            verdict: report.verdict.to_owned(),
+            status: outcome.status(),
+            duration: outcome.duration.and_then(|d| u64::try_from(d.as_millis()).ok()),
+            output: (!outcome.output.is_empty()).then(|| Digested::of(&outcome.output)),
+        }
+    }
+
+    fn text(&self, report: &Report<'_>, frame: &str) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            // writing to a String cannot fail
+            let _written = writeln!(text, "{name:<9} {}", shown(value, ""));
+        };
+        let request = report.request;
+        line("Answer", &headline(report));
+        line("Host", &self.host);
+        line("Asked", &asked(request));
+        line("Key", report.key.id.as_str());
+        line("Signed", &signed(request, report.received));
+        if let Some(started) = report.started {
+            line("Started", &started.to_string());
+        }
+        if let Some(duration) = report.outcome.duration {
+            line("Took", &format!("{}.{:03} s", duration.as_secs(), duration.subsec_millis()));
+        }
+        line("Nonce", &request.cti());
+        text.push_str(&output(report.outcome));
+        text.push_str(
+            "\nThe words above are not signed. The frame below says the same under the\n\
+             key of this host: \"netsysrq-mail verify\" checks it and the output attached.\n\n",
+        );
+        text + frame
+    }
+}
+
+/// One line that says what became of the request.
+fn headline(report: &Report<'_>) -> String {
+    if report.stage == Stage::Notice {
+        return "starting now; the machine may not be able to say more".to_owned();
+    }
+    if report.verdict != "run" {
+        return if report.why.is_empty() {
+            report.verdict.to_owned()
+        } else {
+            format!("{}: {}", report.verdict, report.why)
+        };
+    }
+    match &report.outcome.end {
+        End::Done => "done".to_owned(),
+        End::Exited(status) => format!("exit status {status}"),
+        End::Killed(signal) => format!("ended by signal {signal}"),
+        End::NotStarted(why) => format!("not started: {why}"),
+        End::TimedOut => "stopped at its time limit".to_owned(),
+        End::Unknown => "started, outcome unknown".to_owned(),
+        End::Unrun => "not run".to_owned(),
+        End::WouldRun => "would run; nothing was run".to_owned(),
+    }
+}
+
+fn asked(request: &Request) -> String {
+    let words = request.command.join(" ");
+    if request.dry { format!("{words} (dry run)") } else { words }
+}
+
+fn signed(request: &Request, received: Time) -> String {
+    let (early, late) = (received.since(request.issued), request.issued.since(received));
+    let distance = if late.is_zero() {
+        format!("{} before it arrived", humantime::format_duration(early))
+    } else {
+        format!("{} after it arrived: one of the clocks is wrong", humantime::format_duration(late))
+    };
+    format!("{}, {distance}", request.issued)
+}
+
+fn output(outcome: &Outcome) -> String {
+    let length = outcome.output.len();
+    let cut = if outcome.dropped == 0 {
+        String::new()
+    } else {
+        format!(", cut: {} more were dropped", outcome.dropped)
+    };
+    match std::str::from_utf8(&outcome.output) {
+        _ if length == 0 => "\nNo output.\n".to_owned(),
+        Ok(text) if length <= SHOWN && !text.contains('\0') => {
+            format!(
+                "\nOutput ({length} octets{cut}):\n\n{}\n",
+                shown(text.trim_end_matches('\n'), "\n\t")
+            )
+        }
+        _ => format!("\nOutput: {length} octets{cut}, attached.\n"),
+    }
+}
+
+/// Text with every control that is not `kept`, and every bidirectional control, made visible.
+fn shown(text: &str, kept: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && !kept.contains(c)) || bidi {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+fn attachment(output: &[u8]) -> Option<SinglePart> {
+    let (name, kind) = if std::str::from_utf8(output).is_ok() {
+        ("output.txt", "text/plain; charset=utf-8")
+    } else {
+        ("output.bin", "application/octet-stream")
+    };
+    let body = Body::new_with_encoding(output.to_vec(), ContentTransferEncoding::Base64).ok()?;
+    Some(Attachment::new(name.to_owned()).body(body, kind.parse().ok()?))
+}

@@ -1,0 +1,318 @@
+//! What a verified request gets: a verdict, which is an answer even when it is no.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::command::{Command, Misfit};
+use super::cose::Lock;
+use super::id::Id;
+use super::keyring::{Key, Verified};
+use super::refusal::{Deferral, Refusal, Stop};
+use super::request::Request;
+use super::time::Time;
+
+/// Commands that are built in, and need no `[command.X]`.
+pub const BUILT_IN: [&str; 7] =
+    ["ping", "help", "last", "revoke", "reboot-safe", "poweroff-safe", "reboot-now"];
+/// The name in front of SysRq keys: no command, no entry of `allow`.
+pub const SYSRQ: &str = "sysrq";
+
+/// What this machine is called and what it does.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// What `aud` may say, lower case; the first is what answers are signed as.
+    pub names: Vec<String>,
+    /// The groups that this machine is in, lower case.
+    pub groups: Vec<String>,
+    /// How far a signer's clock may be ahead of ours.
+    pub skew: Duration,
+    /// The commands of the configuration.
+    pub commands: BTreeMap<Id, Command>,
+}
+
+/// What the spool knows about time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// The later of the machine's clock and the highest time that two clocks agreed on.
+    pub now: Time,
+    /// Requests issued before this, less the skew, may have run already.
+    pub epoch: Time,
+    /// Hours at or below this are forgotten; the hour is that of `exp`.
+    pub low_water: u64,
+}
+
+/// What is done when the verdict is yes.
+#[derive(Clone, Debug)]
+pub enum Action<'k> {
+    /// `help`: say what this key may do here.
+    Help,
+    /// `ping`: say who is there.
+    Ping,
+    /// Run this.
+    Run {
+        /// The command.
+        command: &'k Command,
+        /// Its words.
+        argv: Vec<String>,
+    },
+}
+
+/// The judgement of a verified request. Every verdict is claimed, so every verdict is answered once.
+#[must_use]
+#[derive(Clone, Debug)]
+pub enum Verdict<'k> {
+    /// Not allowed, or not well asked.
+    Denied(Denial),
+    /// Too late.
+    Expired,
+    /// More requests than the key is given.
+    TooMany {
+        /// Whether this one is answered: one an hour is.
+        answered: bool,
+    },
+    /// Allowed, but this machine cannot: why.
+    Unavailable(String),
+    /// Yes.
+    Run(Action<'k>),
+}
+
+impl Verdict<'_> {
+    /// The word in log, journal and answer: stable.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::Expired => "expired",
+            Self::TooMany { .. } => "too-many",
+            Self::Unavailable(_) => "unavailable",
+            Self::Run(_) => "run",
+        }
+    }
+
+    /// The word after `reason=` in the log: why it is not run.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.reason(),
+            Self::Expired | Self::Run(_) | Self::TooMany { .. } | Self::Unavailable(_) => {
+                self.word()
+            }
+        }
+    }
+
+    /// The reason in words, for the holder of the key.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::Denied(denial) => denial.to_string(),
+            Self::Expired => "it arrived after the time that it was good for".to_owned(),
+            Self::TooMany { .. } => "this key has asked too often within the hour".to_owned(),
+            Self::Unavailable(why) => why.clone(),
+            Self::Run(_) => String::new(),
+        }
+    }
+}
+
+/// Why the answer is no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// An argument is missing, left over, or not of its type.
+    Arguments(Misfit),
+    /// `exp - iat` is longer than the key's `max_ttl`.
+    Lifetime {
+        /// What was asked.
+        asked: Duration,
+        /// What is allowed.
+        allowed: Duration,
+    },
+    /// The key's `not_after` is past.
+    NoLonger,
+    /// The key is not allowed this command.
+    NotAllowed,
+    /// The key's `not_before` is ahead.
+    NotYet,
+    /// Older than the command's `max_age`.
+    Old,
+    /// The key is revoked.
+    Revoked,
+    /// No such command.
+    UnknownCommand,
+}
+
+impl Denial {
+    /// The word after `reason=` in the log: stable.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Arguments(Misfit::Missing(_)) => "argument-missing",
+            Self::Arguments(Misfit::Extra) => "argument-extra",
+            Self::Arguments(Misfit::Mismatch(_)) => "argument",
+            Self::Lifetime { .. } => "max-ttl",
+            Self::NoLonger => "not-after",
+            Self::NotAllowed => "not-allowed",
+            Self::NotYet => "not-before",
+            Self::Old => "max-age",
+            Self::Revoked => "revoked",
+            Self::UnknownCommand => "unknown-command",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(Misfit::Missing(name)) => write!(f, "argument {name} is missing"),
+            Self::Arguments(Misfit::Extra) => f.write_str("there are more arguments than it takes"),
+            Self::Arguments(Misfit::Mismatch(name)) => {
+                write!(f, "argument {name} is not of its type")
+            }
+            Self::Lifetime { asked, allowed } => write!(
+                f,
+                "it was signed to be good for {}, and this key may sign for {} at most",
+                humantime::format_duration(*asked),
+                humantime::format_duration(*allowed)
+            ),
+            Self::NoLonger => f.write_str("this key is no longer good"),
+            Self::NotAllowed => f.write_str("this key may not do that here"),
+            Self::NotYet => f.write_str("this key is not good yet"),
+            Self::Old => f.write_str("this command takes younger requests only"),
+            Self::Revoked => f.write_str("this key is revoked"),
+            Self::UnknownCommand => f.write_str("there is no such command here"),
+        }
+    }
+}
+
+/// A verified request with its verdict: nothing is spent yet, so nothing may be done yet.
+#[must_use]
+#[derive(Debug)]
+pub struct Judged<'k> {
+    verified: Verified<'k>,
+    verdict: Verdict<'k>,
+}
+
+impl<'k> Verified<'k> {
+    /// Judges the request by today's policy.
+    ///
+    /// # Errors
+    /// [`Stop::Refused`] for another host's request, and for one whose nonce this spool may have forgotten;
+    /// [`Stop::Deferred`] for one from the future.
+    pub fn judge(self, policy: &'k Policy, clock: Clock) -> Result<Judged<'k>, Stop> {
+        let request = self.request();
+        self.check_audience(policy)?;
+        if request.issued.after(policy.skew) < clock.epoch {
+            return Err(Refusal::BeforeEpoch.into());
+        }
+        if request.expires.hour() <= clock.low_water {
+            return Err(Refusal::TooOld.into());
+        }
+        if request.issued.before(policy.skew) > clock.now {
+            return Err(Stop::Deferred(Deferral::Future));
+        }
+        let verdict = verdict(self.key(), request, policy, clock.now);
+        Ok(Judged { verified: self, verdict })
+    }
+
+    fn check_audience(&self, policy: &Policy) -> Result<(), Refusal> {
+        let named = |names: &[String]| {
+            names.iter().any(|name| name.eq_ignore_ascii_case(&self.request().audience))
+        };
+        match (named(&policy.names), named(&policy.groups), &self.key().lock) {
+            (true, _, _) | (false, true, Lock::Ed25519(_)) => Ok(()),
+            (false, true, Lock::Hmac(_)) => Err(Refusal::MacToGroup),
+            (false, false, _) => Err(Refusal::WrongHost),
+        }
+    }
+}
+
+impl<'k> Judged<'k> {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        self.verified.request()
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn key(&self) -> &'k Key {
+        self.verified.key()
+    }
+
+    /// The octets received.
+    #[must_use]
+    pub fn cose(&self) -> &[u8] {
+        self.verified.cose()
+    }
+
+    /// The verdict.
+    pub fn verdict(&self) -> &Verdict<'k> {
+        &self.verdict
+    }
+
+    /// The verified request.
+    pub fn verified(&self) -> &Verified<'k> {
+        &self.verified
+    }
+
+    /// The same request under a stricter verdict.
+    pub(super) fn with(self, verdict: Verdict<'k>) -> Self {
+        Self { verdict, ..self }
+    }
+}
+
+fn verdict<'k>(key: &Key, request: &Request, policy: &'k Policy, now: Time) -> Verdict<'k> {
+    if now >= request.expires {
+        return Verdict::Expired;
+    }
+    match standing(key, request, now).and_then(|()| action(key, request, policy, now)) {
+        Ok(Action::Run { command: Command { fault: Some(fault), .. }, .. }) => {
+            Verdict::Unavailable(fault.clone())
+        }
+        Ok(action) => Verdict::Run(action),
+        Err(denial) => Verdict::Denied(denial),
+    }
+}
+
+fn standing(key: &Key, request: &Request, now: Time) -> Result<(), Denial> {
+    let (asked, allowed) = (request.expires.since(request.issued), key.max_ttl);
+    if key.revoked {
+        return Err(Denial::Revoked);
+    }
+    if key.not_before.is_some_and(|start| now < start) {
+        return Err(Denial::NotYet);
+    }
+    if key.not_after.is_some_and(|end| now >= end) {
+        return Err(Denial::NoLonger);
+    }
+    if asked > allowed {
+        return Err(Denial::Lifetime { asked, allowed });
+    }
+    Ok(())
+}
+
+fn action<'k>(
+    key: &Key,
+    request: &Request,
+    policy: &'k Policy,
+    now: Time,
+) -> Result<Action<'k>, Denial> {
+    let (name, words) = request.command.split_first().ok_or(Denial::UnknownCommand)?;
+    let id = Id::new(name).ok_or(Denial::UnknownCommand)?;
+    let action = match (name.as_str(), policy.commands.get(&id)) {
+        ("ping", _) => Action::Ping,
+        ("help", _) => Action::Help,
+        (_, None) => return Err(Denial::UnknownCommand),
+        (_, Some(_)) if !key.allow.contains(&id) => return Err(Denial::NotAllowed),
+        (_, Some(command)) => {
+            if command.max_age.is_some_and(|age| now.since(request.issued) > age) {
+                return Err(Denial::Old);
+            }
+            let argv = command.argv(words).map_err(Denial::Arguments)?;
+            return Ok(Action::Run { command, argv });
+        }
+    };
+    if !key.allow.contains(&id) {
+        return Err(Denial::NotAllowed);
+    }
+    if words.is_empty() { Ok(action) } else { Err(Denial::Arguments(Misfit::Extra)) }
+}
