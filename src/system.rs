@@ -1,0 +1,15 @@
+//! The effects: this touches the world and decides nothing.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "effects live here")]
+
+pub mod accounts;
+pub mod clock;
+pub mod exec;
+pub mod log;
+pub mod mailer;
+pub mod marker;
+pub mod rate;
+pub mod runner;
+pub mod spool;
+pub mod stdin;
+pub mod trusted_file;

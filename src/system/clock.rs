@@ -1,0 +1,20 @@
+//! The machine's clock and boot id.
+
+use std::fs;
+use std::time::SystemTime;
+
+use crate::protocol::time::Time;
+
+/// Now, as the machine says.
+#[must_use]
+pub fn now() -> Time {
+    SystemTime::now().into()
+}
+
+/// The kernel's id of this boot (proc_sys_kernel(5), `random/boot_id`); `unknown` where there is none.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let id = id.trim();
+    if id.is_empty() { "unknown".to_owned() } else { id.to_owned() }
+}

@@ -1,0 +1,161 @@
+//! Handing a mail over: to a sendmail program, by SMTP, or into a directory.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lettre::address::Envelope;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{SmtpTransport, Transport as _};
+use rustix::fs::{MemfdFlags, memfd_create};
+use tempfile::NamedTempFile;
+
+use super::exec;
+use crate::protocol::take::Letter;
+
+/// How answers leave this machine.
+#[derive(Debug)]
+pub enum Transport {
+    /// Written into a directory, a file a mail.
+    File(PathBuf),
+    /// Given to a program that takes sendmail's options.
+    Sendmail(PathBuf),
+    /// Sent to a server.
+    Smtp(Smtp),
+}
+
+/// A mail server.
+#[derive(Debug)]
+pub struct Smtp {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether the connection must be under TLS.
+    pub tls: bool,
+    /// User name and password.
+    pub credentials: Option<(String, zeroize::Zeroizing<String>)>,
+}
+
+/// How long a mail system may take to take a mail.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+impl Transport {
+    /// Hands a mail over, from the null sender. When this returns, the mail system has it.
+    ///
+    /// # Errors
+    /// When it was not taken within `deadline`; the text says by whom and why.
+    pub fn send(&self, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
+        match self {
+            Self::File(directory) => write_file(directory, letter),
+            Self::Sendmail(program) => pipe(program, letter, deadline),
+            Self::Smtp(server) => server.send(letter, deadline),
+        }
+    }
+}
+
+/// `TIME.key.cti.stage.eml`: written aside, synced, then named, so that a watcher never reads a half.
+fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
+    let mut file = NamedTempFile::with_prefix_in(".tmp", directory)?;
+    file.write_all(letter.mail)?;
+    file.as_file().sync_all()?;
+    let time: String =
+        super::clock::now().to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    let name = format!("{time}.{}.{}.eml", letter.job.file(), letter.stage.word());
+    file.persist(directory.join(name))?;
+    File::open(directory)?.sync_all()
+}
+
+/// `sendmail -i -f '<>' -- ADDRESS`, the mail on standard input out of memory: a program that does not read cannot
+/// stop us.
+fn pipe(program: &Path, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
+    let mut mail = File::from(memfd_create("mail", MemfdFlags::CLOEXEC)?);
+    mail.write_all(letter.mail)?;
+    io::Seek::rewind(&mut mail)?;
+    let account = super::accounts::own();
+    let child = Command::new(program)
+        .args(["-i", "-f", "<>", "--", letter.to])
+        .env_clear()
+        .env("PATH", exec::PATH)
+        .env("HOME", &account.home)
+        .env("USER", &account.name)
+        .env("LOGNAME", &account.name)
+        .current_dir("/")
+        .stdin(Stdio::from(mail))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
+    match exec::wait(child, deadline)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(io::Error::other(format!("{}: {status}", program.display()))),
+        None => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("{}: took longer than {deadline:?}", program.display()),
+        )),
+    }
+}
+
+impl Smtp {
+    fn send(&self, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
+        let to = letter.to.parse().map_err(io::Error::other)?;
+        let envelope = Envelope::new(None, vec![to]).map_err(io::Error::other)?;
+        let mail = String::from_utf8_lossy(letter.mail).replace('\n', "\r\n");
+        let sent = self.transport(deadline)?.send_raw(&envelope, mail.as_bytes());
+        sent.map(drop).map_err(|error| {
+            io::Error::other(format!("{}:{}: {}", self.host, self.port, chain(&error)))
+        })
+    }
+
+    fn transport(&self, deadline: Duration) -> io::Result<SmtpTransport> {
+        let mut builder = self.builder()?.port(self.port).timeout(Some(deadline));
+        if let Some((user, password)) = &self.credentials {
+            builder =
+                builder.credentials(Credentials::new(user.clone(), password.as_str().to_owned()));
+        }
+        Ok(builder.build())
+    }
+
+    #[cfg(feature = "smtp-tls")]
+    fn builder(&self) -> io::Result<lettre::transport::smtp::SmtpTransportBuilder> {
+        if !self.tls {
+            return Ok(SmtpTransport::builder_dangerous(&self.host));
+        }
+        SmtpTransport::starttls_relay(&self.host).map_err(io::Error::other)
+    }
+
+    #[cfg(not(feature = "smtp-tls"))]
+    fn builder(&self) -> io::Result<lettre::transport::smtp::SmtpTransportBuilder> {
+        if self.tls {
+            return Err(io::Error::other(
+                "this build has no TLS: build it with --features smtp-tls",
+            ));
+        }
+        Ok(SmtpTransport::builder_dangerous(&self.host))
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether a directory for answers is there.
+///
+/// # Errors
+/// When it is not, or is no directory.
+pub fn check_directory(directory: &Path) -> io::Result<()> {
+    if fs::metadata(directory)?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}

@@ -1,0 +1,471 @@
+//! The spool: the replay cache and the history, as files.
+//!
+//! ```text
+//! <state>/marker                      written last by init, see marker.rs
+//! <state>/spool/tmp/                  claims without a name yet
+//! <state>/spool/<hour of exp>/<key id>.<cti>    one job: its name is the spent nonce
+//! <state>/low-water                   hours up to this one are forgotten
+//! <state>/seen                        the highest time that a signer's clock and ours agreed on
+//! <state>/rate/<key id>, slots/<n>    allowances and running commands; nothing durable
+//! <state>/reserve                     given up when the disk is full
+//! ```
+//!
+//! What holds here, and where: a claim is durable before [`FileSpool::spend`] returns `First` (file, bucket and spool
+//! are synced); the clock and the low-water mark are read again after that; whoever finds a name taken syncs it before
+//! concluding anything; the low-water mark is durable before the first file is removed; a lock is taken on a claim
+//! before it has a name.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::process::geteuid;
+use tempfile::NamedTempFile;
+
+use super::{accounts, clock, marker, rate};
+use crate::protocol::claim::{Admission, Here, Spent, Spool};
+use crate::protocol::job::{Damaged, End, Journal, Name, Next, Record, State};
+use crate::protocol::journal;
+use crate::protocol::keyring::Key;
+use crate::protocol::policy::Clock;
+use crate::protocol::time::Time;
+
+/// What a claim takes of the disk for the records to come.
+const PREALLOCATED: u64 = 4096;
+/// What is given up when the disk is full.
+const RESERVE: u64 = 256 * 1024;
+/// How many buckets are removed at a time.
+const PRUNED_AT_ONCE: usize = 2;
+
+/// An open spool of ours.
+#[derive(Debug)]
+pub struct FileSpool {
+    state: PathBuf,
+    epoch: Time,
+}
+
+/// The journal of one job, under its lock: the lock goes with the file.
+#[derive(Debug)]
+pub struct FileJournal {
+    file: File,
+    end: u64,
+}
+
+/// What a job's file was found to be.
+#[derive(Debug)]
+pub enum Found {
+    /// Its runner is alive: leave it alone.
+    Busy,
+    /// Its octets are not a journal: the nonce stays spent.
+    Damaged,
+    /// There is no such job.
+    Missing,
+    /// It is ours now.
+    Taken(FileJournal, Box<State>),
+}
+
+impl FileSpool {
+    /// Makes what is missing of a spool. `false` if it was there already.
+    ///
+    /// # Errors
+    /// When a part of it cannot be made durable.
+    pub fn init(state: &Path, epoch: Time) -> io::Result<bool> {
+        if marker::exists(state) {
+            return Ok(false);
+        }
+        make_directory(state)?;
+        for part in ["spool", "spool/tmp", "rate", "slots"] {
+            make_directory(&state.join(part))?;
+        }
+        for part in ["seen", "low-water"] {
+            if !state.join(part).exists() {
+                write_number(&state.join(part), 0)?;
+            }
+        }
+        make_reserve(state)?;
+        File::open(state.join("spool"))?.sync_all()?;
+        marker::write(state, epoch)?;
+        Ok(true)
+    }
+
+    /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
+        check_owner(state)?;
+        write_number(&state.join("seen"), 0)?;
+        marker::write(state, epoch)
+    }
+
+    /// Opens a spool.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, foreign, or another user's; the text says how to mend it.
+    pub fn open(state: &Path) -> io::Result<Self> {
+        check_owner(state)?;
+        let epoch = marker::read(state)?;
+        Ok(Self { state: state.to_owned(), epoch })
+    }
+
+    /// The spool's times.
+    ///
+    /// # Errors
+    /// When the low-water mark cannot be read.
+    pub fn clock(&self) -> io::Result<Clock> {
+        Ok(Clock { now: self.now(), epoch: self.epoch, low_water: self.low_water()? })
+    }
+
+    /// Requests issued before this, less the skew, are refused.
+    #[must_use]
+    pub const fn epoch(&self) -> Time {
+        self.epoch
+    }
+
+    /// Takes up a job, if nobody else has it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or synced, or somebody else could have written it.
+    pub fn take(&self, name: &Name) -> io::Result<Found> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
+            .open(self.path(name));
+        match file {
+            Ok(file) => self.take_file(name, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes up a job whose file is open already, as the runner's standard input is: its lock comes with it.
+    ///
+    /// # Errors
+    /// As [`FileSpool::take`].
+    pub fn take_file(&self, name: &Name, mut file: File) -> io::Result<Found> {
+        let metadata = file.metadata()?;
+        let named = fs::symlink_metadata(self.path(name))?;
+        let ours = metadata.is_file()
+            && metadata.uid() == geteuid().as_raw()
+            && metadata.permissions().mode() & 0o077 == 0
+            && (metadata.dev(), metadata.ino()) == (named.dev(), named.ino());
+        if !ours {
+            return Err(io::Error::other(format!(
+                "{name}: somebody else could have written this job"
+            )));
+        }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(Found::Busy),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        self.sync(name, &file)?;
+        let mut octets = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut octets)?;
+        match journal::read(&octets) {
+            Ok((state, good)) => {
+                let end = u64::try_from(good).unwrap_or(u64::MAX);
+                // a torn record did not happen; a whole one may lack its line end
+                file.set_len(end.min(metadata.len()))?;
+                let mut journal = FileJournal { file, end };
+                if end > metadata.len() {
+                    journal.end = metadata.len();
+                    journal.write(b"\n")?;
+                }
+                Ok(Found::Taken(journal, Box::new(state)))
+            }
+            Err(Damaged) => Ok(Found::Damaged),
+        }
+    }
+
+    /// Whether a nonce is spent.
+    #[must_use]
+    pub fn is_spent(&self, name: &Name) -> bool {
+        self.path(name).symlink_metadata().is_ok()
+    }
+
+    /// Takes up the job that a replayed request left unfinished, if its runner is gone.
+    ///
+    /// # Errors
+    /// As [`FileSpool::take`].
+    pub fn take_abandoned(&self, name: &Name) -> io::Result<Option<FileJournal>> {
+        match self.take(name)? {
+            Found::Taken(journal, state) if state.next(&clock::boot_id()) != Next::Nothing => {
+                Ok(Some(journal))
+            }
+            Found::Busy | Found::Damaged | Found::Missing | Found::Taken(..) => Ok(None),
+        }
+    }
+
+    /// Waits for one of `count` places to run a command in; the place is held until the file is dropped.
+    ///
+    /// # Errors
+    /// When the places cannot be opened.
+    pub fn slot(&self, count: u32) -> io::Result<File> {
+        loop {
+            for n in 0..count.max(1) {
+                let path = self.state.join("slots").join(n.to_string());
+                let file = private().create(true).truncate(false).open(path)?;
+                match file.try_lock() {
+                    Ok(()) => return Ok(file),
+                    Err(fs::TryLockError::WouldBlock) => {}
+                    Err(fs::TryLockError::Error(error)) => return Err(error),
+                }
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Makes the reserve again if it was given up, and forgets buckets that ended `history` ago by both clocks and owe nobody an answer; a few at a time.
+    ///
+    /// # Errors
+    /// When the low-water mark cannot be made durable, or a bucket not be removed.
+    pub fn prune(&self, history: Duration) -> io::Result<()> {
+        if !self.state.join("reserve").exists() && make_reserve(&self.state).is_err() {
+            let _still_full = fs::remove_file(self.state.join("reserve"));
+        }
+        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        let limit = Time::from_unix(seen).before(history);
+        let mark = private().open(self.state.join("low-water"))?;
+        let Ok(()) = mark.try_lock() else { return Ok(()) };
+        let mut past: Vec<u64> = self.buckets()?;
+        past.retain(|hour| hour.saturating_add(1).saturating_mul(3600) < limit.unix());
+        past.sort_unstable();
+        let mut removable = Vec::new();
+        for hour in past {
+            if removable.len() < PRUNED_AT_ONCE && self.owes_nothing(hour)? {
+                removable.push(hour);
+            }
+        }
+        let Some(newest) = removable.last() else { return Ok(()) };
+        let low_water = self.low_water()?.max(*newest);
+        mark.write_all_at(number(low_water).as_bytes(), 0)?;
+        mark.sync_all()?;
+        for hour in removable {
+            fs::remove_dir_all(self.bucket(hour))?;
+        }
+        File::open(self.state.join("spool"))?.sync_all()
+    }
+
+    fn owes_nothing(&self, hour: u64) -> io::Result<bool> {
+        for entry in fs::read_dir(self.bucket(hour))? {
+            let octets = fs::read(entry?.path())?;
+            let owes =
+                journal::read(&octets).is_ok_and(|(state, _)| state.next("") != Next::Nothing);
+            if owes {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn buckets(&self) -> io::Result<Vec<u64>> {
+        let mut hours = Vec::new();
+        for entry in fs::read_dir(self.state.join("spool"))? {
+            hours.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+        }
+        Ok(hours)
+    }
+
+    fn now(&self) -> Time {
+        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        clock::now().max(Time::from_unix(seen))
+    }
+
+    fn low_water(&self) -> io::Result<u64> {
+        read_number(&self.state.join("low-water"))
+    }
+
+    fn bucket(&self, hour: u64) -> PathBuf {
+        self.state.join("spool").join(hour.to_string())
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        self.bucket(name.hour).join(name.file())
+    }
+
+    fn sync(&self, name: &Name, file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        File::open(self.bucket(name.hour))?.sync_all()?;
+        File::open(self.state.join("spool"))?.sync_all()
+    }
+
+    /// A claim with its lock held and its octets on the disk, but no name.
+    fn nameless(&self, line: &[u8]) -> io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
+        file.as_file().try_lock().map_err(io::Error::other)?;
+        file.write_all(line)?;
+        let length = PREALLOCATED.saturating_add(u64::try_from(line.len()).unwrap_or(0));
+        match fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+
+    /// Gives the claim its name: this is the moment in which a nonce is spent.
+    fn name(&self, name: &Name, line: &[u8]) -> io::Result<Option<File>> {
+        let file = self.nameless(line)?;
+        match DirBuilder::new().mode(0o700).create(self.bucket(name.hour)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        match file.persist_noclobber(self.path(name)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(error.error),
+        }
+    }
+
+    fn note_seen(&self, issued: Time) -> io::Result<()> {
+        let agreed = clock::now().min(issued).unix();
+        let file = private().open(self.state.join("seen"))?;
+        file.lock()?;
+        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        if agreed > seen {
+            file.write_all_at(number(agreed).as_bytes(), 0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Spool for FileSpool {
+    type Journal = FileJournal;
+
+    fn admit(&mut self, key: &Key) -> io::Result<Admission> {
+        let path = self.state.join("rate").join(key.id.as_str());
+        match rate::take(&path, key.per_hour, 3600, self.now()) {
+            // an allowance that cannot be kept on a full disk must not stop the one who would empty it
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Admission::Within),
+            admission => admission,
+        }
+    }
+
+    fn spend(
+        &mut self,
+        name: &Name,
+        claim: &Record,
+        issued: Time,
+    ) -> io::Result<Spent<FileJournal>> {
+        let line = claim.to_line();
+        let named = match self.name(name, line.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let _given_up = fs::remove_file(self.state.join("reserve"));
+                self.name(name, line.as_bytes())
+            }
+            // the bucket was pruned between mkdir and the name: the second try finds low-water risen
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.name(name, line.as_bytes())
+            }
+            named => named,
+        };
+        let Some(file) = named? else {
+            self.sync(name, &File::open(self.path(name))?)?;
+            return Ok(Spent::Again);
+        };
+        self.sync(name, &file)?;
+        let mut journal = FileJournal { file, end: u64::try_from(line.len()).unwrap_or(u64::MAX) };
+        if name.hour <= self.low_water()? {
+            let at = self.now();
+            let end = End::Unrun;
+            journal.append(&Record::Finished { at, end, duration: None, mail: None })?;
+            return Ok(Spent::TooLate);
+        }
+        self.note_seen(issued)?;
+        Ok(Spent::First(journal))
+    }
+
+    fn here(&self) -> Here {
+        Here { now: self.now(), boot: clock::boot_id() }
+    }
+}
+
+impl Journal for FileJournal {
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        self.write(record.to_line().as_bytes())
+    }
+}
+
+impl FileJournal {
+    /// The file, with its lock.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all_at(octets, self.end).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // leave no half of a record for the next one to be glued to
+            let _torn = self.file.set_len(self.end);
+            return Err(error);
+        }
+        self.end = self.end.saturating_add(u64::try_from(octets.len()).unwrap_or(0));
+        Ok(())
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(path),
+        made => made,
+    }
+}
+
+/// One user a spool: another would leave files that the first cannot read.
+fn check_owner(state: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(state)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", state.display())))?;
+    let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
+    if owner != geteuid().as_raw() {
+        let name = accounts::find(&owner.to_string()).map_or(owner.to_string(), |a| a.name);
+        return Err(io::Error::other(format!(
+            "{} belongs to {name}; use: runuser -u {name} -- netsysrq-mail ...",
+            state.display()
+        )));
+    }
+    if mode & 0o077 != 0 {
+        return Err(io::Error::other(format!(
+            "{} is open to others; use: chmod 700 {0}",
+            state.display()
+        )));
+    }
+    Ok(())
+}
+
+fn make_reserve(state: &Path) -> io::Result<()> {
+    let file = private().create(true).truncate(true).open(state.join("reserve"))?;
+    let zeros = vec![0; usize::try_from(RESERVE).unwrap_or(0)];
+    file.write_all_at(&zeros, 0)?;
+    file.sync_all()
+}
+
+/// Twenty digits and a line end: rewritten in place, so that the file never grows.
+fn number(value: u64) -> String {
+    format!("{value:020}\n")
+}
+
+fn write_number(path: &Path, value: u64) -> io::Result<()> {
+    let file = private().create(true).truncate(false).open(path)?;
+    file.write_all_at(number(value).as_bytes(), 0)?;
+    file.sync_all()
+}
+
+fn read_number(path: &Path) -> io::Result<u64> {
+    let text = fs::read_to_string(path)?;
+    text.trim_end().parse().map_err(|_| {
+        io::Error::other(format!("{} is damaged; run netsysrq-mail init --fence", path.display()))
+    })
+}

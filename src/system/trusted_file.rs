@@ -1,0 +1,211 @@
+//! Files that decide what is run: opened first, then looked at, so that what was looked at is what is read.
+//!
+//! Trusted is what nobody but root and the effective user can change: the file, and every directory above it. A
+//! directory that all may write to is trusted only with the sticky bit (`/tmp`), a group's only if the group is root's.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+use zeroize::Zeroizing;
+
+/// The largest file that is read, in octets.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What a file is for: how private it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Others may read it.
+    Public,
+    /// Executable; others may read it.
+    Program,
+    /// Only its owner may read it.
+    Secret,
+}
+
+/// Why a file cannot be used, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untrusted {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+    /// How to mend it.
+    pub mend: String,
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.path.display(), self.why, self.mend)
+    }
+}
+
+/// Reads a file that decides what is run, or a secret.
+///
+/// # Errors
+/// [`Untrusted`] if it cannot be read, or if somebody else could have written it.
+pub fn read(path: &Path, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, Untrusted> {
+    let mut file = open(path, purpose)?;
+    let mut octets = Zeroizing::new(Vec::new());
+    let failed = |error: io::Error| untrusted(path, error.to_string(), "make it readable");
+    file.by_ref().take(LARGEST).read_to_end(&mut octets).map_err(failed)?;
+    match file.read(&mut [0]) {
+        Ok(0) => Ok(octets),
+        Ok(_) => Err(untrusted(path, "larger than 1 MiB".into(), "name the right file")),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether a program may be run: it is there, and nobody else could have written it.
+///
+/// # Errors
+/// [`Untrusted`] if not.
+pub fn check_program(path: &Path) -> Result<(), Untrusted> {
+    check_parents(path)?;
+    // O_PATH: a program that may be run but not read is a program
+    let (_, real) = open_real(path, OFlags::PATH)?;
+    let metadata = fs::metadata(&real).map_err(|error| missing(path, &error))?;
+    check_owner(&real, &metadata)?;
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Err(untrusted(path, "not a program".into(), "name a program that can be run"));
+    }
+    Ok(())
+}
+
+/// Whether nobody else can write to `directory` or any directory above it.
+///
+/// # Errors
+/// [`Untrusted`] if somebody can.
+pub fn check_directory(directory: &Path) -> Result<(), Untrusted> {
+    let metadata = fs::metadata(directory).map_err(|error| missing(directory, &error))?;
+    check_owner(directory, &metadata)?;
+    check_parents(directory)
+}
+
+fn open(path: &Path, purpose: Purpose) -> Result<File, Untrusted> {
+    check_parents(path)?;
+    // O_NONBLOCK: a FIFO must not stop a delivery
+    let (file, real) = open_real(path, OFlags::NONBLOCK)?;
+    let metadata = file.metadata().map_err(|error| missing(path, &error))?;
+    check_owner(&real, &metadata)?;
+    if !metadata.is_file() {
+        return Err(untrusted(path, "not a regular file".into(), "name a file"));
+    }
+    if purpose == Purpose::Secret && metadata.permissions().mode() & 0o077 != 0 {
+        return Err(untrusted(path, "a secret that others may read".into(), "chmod 600 it"));
+    }
+    Ok(file)
+}
+
+fn open_real(path: &Path, flags: OFlags) -> Result<(File, PathBuf), Untrusted> {
+    let real = fs::canonicalize(path).map_err(|error| missing(path, &error))?;
+    if real != path {
+        check_parents(&real)?;
+    }
+    let flags = (flags | OFlags::NOFOLLOW).bits();
+    let flags = i32::try_from(flags).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(&real);
+    file.map(|file| (file, real)).map_err(|error| missing(path, &error))
+}
+
+fn check_parents(path: &Path) -> Result<(), Untrusted> {
+    if !path.is_absolute() {
+        return Err(untrusted(path, "a relative path".into(), "write it from / on"));
+    }
+    for directory in path.ancestors().skip(1) {
+        let metadata = fs::metadata(directory).map_err(|error| missing(directory, &error))?;
+        check_owner(directory, &metadata)?;
+    }
+    Ok(())
+}
+
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
+    let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
+    if owner != 0 && owner != geteuid().as_raw() {
+        let why = format!("owned by uid {owner}");
+        return Err(untrusted(path, why, "chown it to root or to the user who runs this"));
+    }
+    let sticky = metadata.is_dir() && mode & 0o1000 != 0;
+    if mode & 0o002 != 0 && !sticky {
+        return Err(untrusted(path, "everybody may write to it".into(), "chmod o-w it"));
+    }
+    if mode & 0o020 != 0 && metadata.gid() != 0 && !sticky {
+        return Err(untrusted(path, "its group may write to it".into(), "chmod g-w it"));
+    }
+    Ok(())
+}
+
+fn missing(path: &Path, error: &io::Error) -> Untrusted {
+    let mend = if error.kind() == io::ErrorKind::NotFound { "make it" } else { "make it readable" };
+    untrusted(path, error.to_string(), mend)
+}
+
+fn untrusted(path: &Path, why: String, mend: &str) -> Untrusted {
+    Untrusted { path: path.to_owned(), why, mend: mend.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "octets").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_file_of_our_own_is_read() {
+        let (_directory, path) = file(0o644);
+        assert_eq!(read(&path, Purpose::Public).unwrap().as_slice(), b"octets");
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        for mode in [0o646, 0o602] {
+            let (_directory, path) = file(mode);
+            assert_eq!(read(&path, Purpose::Public).unwrap_err().mend, "chmod o-w it");
+        }
+    }
+
+    #[test]
+    fn a_file_under_a_directory_that_others_can_write_is_refused() {
+        let (directory, path) = file(0o644);
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(read(&path, Purpose::Public).unwrap_err().path, directory.path());
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(read(&path, Purpose::Public).is_ok(), "sticky, as /tmp");
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let (_directory, path) = file(0o640);
+        assert!(read(&path, Purpose::Secret).is_err());
+        assert!(read(&path, Purpose::Public).is_ok());
+    }
+
+    #[test]
+    fn directories_fifos_relative_and_missing_paths_are_refused() {
+        let (directory, path) = file(0o600);
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600))
+            .unwrap();
+        for bad in [directory.path(), &fifo, Path::new("file"), &path.with_extension("gone")] {
+            assert!(read(bad, Purpose::Public).is_err(), "{}", bad.display());
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_run_is_a_program() {
+        let (_directory, path) = file(0o644);
+        assert!(check_program(&path).is_err());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(check_program(&path).is_ok());
+    }
+}
