@@ -1,0 +1,118 @@
+//! The subcommands: each says what a person or a mail system sees of the rest.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "talks to whoever called")]
+
+mod check;
+pub mod deliver;
+mod demo;
+mod explain;
+mod init;
+mod keygen;
+mod resume;
+mod sign;
+mod verify;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Tool;
+use crate::system::accounts;
+
+/// Runs one signed command for a mail, and answers it.
+#[derive(Debug, Parser)]
+#[command(name = "netsysrq-mail", version, after_help = AFTER_HELP)]
+struct CommandLine {
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "Without a verb, and with \"deliver\", a message is read from standard input:\n  \
+    netsysrq-mail [deliver] [--profile mailbox|mta|qmail] [--wait] [--verbose]\nSee netsysrq-mail(1).";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Compose a request
+    Sign(sign::Options),
+    /// Make a key, and print its stanza
+    Keygen(keygen::Options),
+    /// Make what is missing of configuration, host key and state
+    Init(init::Options),
+    /// Say what is wrong with this installation, and how to mend it
+    Check,
+    /// Say what is in a message and what would be done; change nothing
+    Explain,
+    /// Check an answer on standard input
+    Verify(verify::Options),
+    /// Tell the whole story in a temporary directory
+    Demo,
+    /// Carry a claimed job to its answer
+    #[command(hide = true)]
+    Resume {
+        /// The job
+        #[arg(long, value_name = "JOB")]
+        only: String,
+    },
+}
+
+/// The verbs that are not a delivery.
+pub const TOOLS: [&str; 8] =
+    ["sign", "keygen", "init", "check", "explain", "verify", "demo", "resume"];
+
+/// Runs a tool.
+#[must_use]
+pub fn tool(arguments: &[String]) -> Tool {
+    let program = "netsysrq-mail".to_owned();
+    let line = match CommandLine::try_parse_from(std::iter::once(&program).chain(arguments)) {
+        Ok(line) => line,
+        Err(error) => {
+            // a closed terminal has nobody to tell
+            drop(error.print());
+            return if error.use_stderr() { Tool::Usage } else { Tool::Yes };
+        }
+    };
+    let CommandLine { config, json, verb } = line;
+    let config = config.as_deref();
+    let done = match verb {
+        Verb::Sign(options) => sign::run(options, json).map_err(|fault| (fault, Tool::No)),
+        Verb::Keygen(options) => keygen::run(&options).map_err(|fault| (fault, Tool::No)),
+        Verb::Init(options) => {
+            init::run(&options, config).map_err(|fault| (fault, Tool::CannotTell))
+        }
+        Verb::Check => check::run(config, json).map_err(|fault| (fault, Tool::CannotTell)),
+        Verb::Explain => explain::run(config, json).map_err(|fault| (fault, Tool::CannotTell)),
+        Verb::Verify(options) => {
+            verify::run(&options, json).map_err(|fault| (fault, Tool::CannotTell))
+        }
+        Verb::Demo => demo::run().map_err(|fault| (fault, Tool::No)),
+        Verb::Resume { only } => Ok(resume::run(config, &only)),
+    };
+    done.unwrap_or_else(|(fault, tool)| {
+        drop(writeln!(io::stderr(), "netsysrq-mail: {fault}"));
+        tool
+    })
+}
+
+/// Prints, for as long as somebody reads.
+fn say(text: &str) {
+    say_octets(text.as_bytes());
+}
+
+fn say_octets(octets: &[u8]) {
+    drop(io::stdout().write_all(octets));
+}
+
+/// A path whose `~/` is the home directory that passwd gives us.
+fn home(path: &str) -> PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => Path::new(&accounts::own().home).join(rest),
+        None => path.into(),
+    }
+}

@@ -1,0 +1,178 @@
+//! `init`: makes what is missing of configuration, host key and state, and prints the stanzas for the other side.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::{keygen, say};
+use crate::config;
+use crate::exit::Tool;
+use crate::protocol::openssh;
+use crate::system::clock;
+use crate::system::spool::FileSpool;
+
+/// Options of `init`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Options {
+    /// Start a new epoch: after a restore, a clone, a rollback, or a clock that ran ahead
+    #[arg(long)]
+    fence: bool,
+}
+
+/// Keys that may sign for longer than this are worth naming when a fence voids what they signed.
+const LONG: Duration = Duration::from_secs(7 * 86400);
+
+/// Makes, and prints what was made.
+pub(super) fn run(options: &Options, config: Option<&Path>) -> Result<Tool, String> {
+    let path = match config {
+        Some(_) => config::path(config),
+        None => config::own_path(),
+    };
+    let made_config = make_config(&path)?;
+    let places = Places::read(&path)?;
+    let made_key = make_key(&places)?;
+    let made_state = make_state(&places, &path, options.fence)?;
+    if !made_config && !made_key && !made_state && !options.fence {
+        say("everything was there already; nothing was changed\n");
+        return Ok(Tool::No);
+    }
+    say(&stanza(&places)?);
+    Ok(Tool::Yes)
+}
+
+/// What `init` needs of a configuration, even of one that is not complete yet.
+struct Places {
+    name: String,
+    address: String,
+    signing_key: PathBuf,
+    state: PathBuf,
+}
+
+impl Places {
+    fn read(path: &Path) -> Result<Self, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+        let table: toml::Table = toml::from_str(&text).map_err(|e| failed(&e.message()))?;
+        let answer = table.get("answer").and_then(toml::Value::as_table);
+        let text =
+            |value: Option<&toml::Value>| value.and_then(|v| v.as_str()).map(ToOwned::to_owned);
+        let in_answer = |key: &str| text(answer.and_then(|answer| answer.get(key)));
+        let name = table.get("names").and_then(|names| names.as_array()?.first());
+        Ok(Self {
+            name: text(name).ok_or_else(|| failed(&"names is missing"))?,
+            address: in_answer("from").ok_or_else(|| failed(&"from is missing in [answer]"))?,
+            signing_key: in_answer("signing_key")
+                .ok_or_else(|| failed(&"signing_key is missing in [answer]"))?
+                .into(),
+            state: text(table.get("state")).map_or_else(config::own_state, PathBuf::from),
+        })
+    }
+}
+
+fn make_config(path: &Path) -> Result<bool, String> {
+    if path.exists() {
+        return Ok(false);
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    make_directories(directory)?;
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    let text = TEMPLATE
+        .replace("@NAME@", host.split('.').next().unwrap_or(&host))
+        .replace("@HOST@", &host)
+        .replace("@STATE@", &config::own_state().display().to_string())
+        .replace("@KEY@", &directory.join("host_ed25519").display().to_string());
+    write_new(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+    say(&format!("made {}: read it, it is yours to edit\n", path.display()));
+    Ok(true)
+}
+
+fn make_key(places: &Places) -> Result<bool, String> {
+    let path = &places.signing_key;
+    if path.exists() {
+        return Ok(false);
+    }
+    keygen::new_key(path, &format!("netsysrq-mail@{}", places.name))?;
+    say(&format!("made {}: this host's key\n", path.display()));
+    Ok(true)
+}
+
+fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, String> {
+    let state = &places.state;
+    let failed = |error: io::Error| format!("{}: {error}", state.display());
+    if let Some(parent) = state.parent() {
+        make_directories(parent)?;
+    }
+    let now = clock::now();
+    if FileSpool::init(state, now).map_err(failed)? {
+        say(&format!("made {}: requests signed before {now} are refused\n", state.display()));
+        return Ok(true);
+    }
+    if fence {
+        let loaded = config::load(config)
+            .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
+        FileSpool::fence(state, now.after(loaded.policy.skew)).map_err(failed)?;
+        say(&format!("fenced {}: requests signed before {now} are refused\n", state.display()));
+        for key in loaded.keyring.keys().filter(|key| key.max_ttl > LONG) {
+            let ttl = humantime::format_duration(key.max_ttl);
+            say(&format!("  what [key.{}] signed ahead, up to {ttl}, is void\n", key.id));
+        }
+    }
+    Ok(false)
+}
+
+fn stanza(places: &Places) -> Result<String, String> {
+    let failed =
+        |error: &dyn std::fmt::Display| format!("{}: {error}", places.signing_key.display());
+    let text = std::fs::read_to_string(&places.signing_key).map(Zeroizing::new);
+    let key = openssh::private_key(&text.map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
+    let line =
+        openssh::public_line(&key.verifying_key(), &format!("netsysrq-mail@{}", places.name));
+    Ok(format!(
+        "\n# for ~/.config/netsysrq-mail/hosts.toml of everybody who signs for this host:\n\
+         [host.{name:?}]\nmail     = {address:?}\nhost_key = {line:?}\n\
+         # key = \"~/.ssh/id_ed25519\"   key_id = \"alice\"   from = \"alice@example.com\"\n\n\
+         # for the configuration of this host, a stanza a key: see netsysrq-mail keygen\n",
+        name = places.name,
+        address = places.address,
+    ))
+}
+
+fn make_directories(path: &Path) -> Result<(), String> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(octets)?;
+    file.sync_all()
+}
+
+const TEMPLATE: &str = r#"# netsysrq-mail: see netsysrq-mail.toml(5). After every change: netsysrq-mail check
+
+names = ["@NAME@"]                       # what requests call this machine; this name belongs to this spool alone
+state = "@STATE@"
+
+[answer]
+from        = "netsysrq@@HOST@"          # an address of this machine
+transport   = "sendmail"                 # or "smtp" or "file"
+signing_key = "@KEY@"
+
+# Who may ask for what; netsysrq-mail keygen prints such a stanza.
+# [key.alice]
+# public    = "ssh-ed25519 AAAA... alice@laptop"
+# answer_to = "alice@example.com"
+# allow     = ["ping", "help", "uptime"]
+
+[command.uptime]
+run = ["/usr/bin/uptime"]
+"#;

@@ -1,0 +1,156 @@
+//! `sign`: composes a request, to be pasted into any mail client.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
+
+use super::{home, say};
+use crate::compose::hosts::{Host, Hosts};
+use crate::compose::keys::{self, Unusable};
+use crate::compose::sign::{self, Signed};
+use crate::exit::Tool;
+use crate::protocol::cose::Seal;
+use crate::protocol::id::Id;
+use crate::protocol::request::Request;
+use crate::protocol::time::Time;
+use crate::system::clock;
+
+/// Options of `sign`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Options {
+    /// Key file: an OpenSSH Ed25519 private key, or an HMAC secret
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The key's id on the host
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+    /// How long the request is good for
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+    /// Sign as of this time (RFC 3339, UTC) instead of now
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339)]
+    issued_at: Option<SystemTime>,
+    /// Ask what would run, and run nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Print a whole mail instead of its text
+    #[arg(long)]
+    mail: bool,
+    /// From address of that mail
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    from: Option<String>,
+    /// To address of that mail
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    rcpt: Option<String>,
+    /// Read the passphrase of the key from this descriptor
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// Host or group that is asked
+    host: String,
+    /// Command, and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Signs and prints.
+pub(super) fn run(options: Options, json: bool) -> Result<Tool, String> {
+    let host = hosts()?.host.remove(&options.host).unwrap_or_default();
+    let key_id = options.key_id.clone().or_else(|| host.key_id.clone());
+    let key_id = key_id.ok_or("which key is it there? give --key-id, or key_id in hosts.toml")?;
+    let key_id = Id::new(&key_id).ok_or_else(|| format!("{key_id:?} is no key id"))?;
+    let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
+    let path = path.ok_or("which key signs? give --key FILE, or key in hosts.toml")?;
+    let seal = read_key(&path, options.passphrase_fd)?;
+    let signed = sign::sign(request(&options)?, &key_id, &seal)?;
+    if json {
+        say(&format!("{}\n", describe(&signed)));
+    } else if options.mail {
+        say(&mail(&signed, &options, &host)?);
+    } else {
+        say(&signed.text());
+    }
+    Ok(Tool::Yes)
+}
+
+fn request(options: &Options) -> Result<Request, String> {
+    let mut nonce = vec![0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
+    let issued = options.issued_at.map_or_else(clock::now, Time::from);
+    if options.ttl.as_secs() == 0 {
+        return Err("--ttl is less than a second".to_owned());
+    }
+    Ok(Request {
+        audience: options.host.to_ascii_lowercase(),
+        issued,
+        expires: issued.after(options.ttl),
+        nonce,
+        command: options.command.clone(),
+        dry: options.dry_run,
+    })
+}
+
+fn describe(signed: &Signed) -> serde_json::Value {
+    serde_json::json!({
+        "frame": signed.frame,
+        "kid": signed.key_id,
+        "cti": signed.request.cti(),
+        "iat": signed.request.issued.unix(),
+        "exp": signed.request.expires.unix(),
+    })
+}
+
+fn mail(signed: &Signed, options: &Options, host: &Host) -> Result<String, String> {
+    let address = |given: &Option<String>, known: &Option<String>, flag: &str| {
+        let text = given.as_ref().or(known.as_ref()).ok_or(format!("give {flag} ADDRESS"))?;
+        text.parse().map_err(|_| format!("{flag} {text:?} is no mail address"))
+    };
+    let built = lettre::Message::builder()
+        .from(address(&options.from, &host.from, "--from")?)
+        .to(address(&options.rcpt, &host.mail, "--rcpt")?)
+        .subject("Request")
+        .message_id(Some(format!("<{}.request@netsysrq-mail>", signed.request.cti())))
+        .body(signed.text())
+        .map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&built.formatted()).replace("\r\n", "\n"))
+}
+
+/// The operator's `hosts.toml`, if there is one.
+pub(super) fn hosts() -> Result<Hosts, String> {
+    let path = home("~/.config/netsysrq-mail/hosts.toml");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Hosts::parse(&text).map_err(|fault| format!("{}:{fault}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Hosts::default()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+fn read_key(path: &Path, passphrase_fd: Option<u32>) -> Result<Seal, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| failed(&e))?;
+    let seal = match keys::read(&text, None) {
+        Err(Unusable::Encrypted) => {
+            let passphrase = passphrase(path, passphrase_fd)?;
+            keys::read(&text, Some(&passphrase))
+        }
+        read => read,
+    };
+    seal.map_err(|unusable| failed(&unusable))
+}
+
+fn passphrase(path: &Path, fd: Option<u32>) -> Result<Zeroizing<String>, String> {
+    let Some(fd) = fd else {
+        if !io::stderr().is_terminal() {
+            return Err(format!("{}: {}", path.display(), Unusable::Encrypted));
+        }
+        let prompt = format!("Passphrase for {}: ", path.display());
+        return rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|e| e.to_string());
+    };
+    let mut text = Zeroizing::new(String::new());
+    let opened = std::fs::File::open(format!("/proc/self/fd/{fd}"));
+    opened
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(|error| format!("--passphrase-fd {fd}: {error}"))?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,108 @@
+//! `verify`: an answer on standard input; shows only what the host signed.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use ed25519_dalek::VerifyingKey;
+
+use super::{say, say_octets, sign};
+use crate::compose::verify::{self, Found};
+use crate::exit::Tool;
+use crate::protocol::message::Candidate;
+use crate::protocol::openssh;
+use crate::protocol::request::{Request, hex};
+
+/// The largest mail that is read, in octets.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// Options of `verify`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Options {
+    /// The host's public key, one OpenSSH line; else those in hosts.toml
+    #[arg(long, value_name = "FILE")]
+    host_key: Option<PathBuf>,
+    /// The request that this should answer
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+}
+
+/// Checks and prints.
+pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
+    let keys = keys(options)?;
+    let nonce = options.request.as_ref().map(nonce_of).transpose()?;
+    let mut mail = Vec::new();
+    io::stdin().lock().take(LARGEST).read_to_end(&mut mail).map_err(|e| e.to_string())?;
+    let (statement, output) = match verify::check(&mail, &keys) {
+        Found::Nothing => {
+            say("no answer found\n");
+            return Ok(Tool::None);
+        }
+        Found::Forged => {
+            say("not genuine: no known host signed this, or it is damaged\n");
+            return Ok(Tool::No);
+        }
+        Found::Genuine { statement, output } => (statement, output),
+    };
+    let other = nonce.is_some_and(|nonce| nonce != statement.nonce);
+    if json {
+        let output = output.as_ref().map(|octets| String::from_utf8_lossy(octets));
+        say(&format!(
+            "{}\n",
+            serde_json::json!({
+                "iss": statement.host, "sub": statement.key, "cti": hex(&statement.nonce),
+                "iat": statement.issued.unix(), "stage": statement.stage, "verdict": statement.verdict,
+                "status": statement.status, "duration": statement.duration,
+                "out": statement.output.as_ref().map(|out| (out.length, hex(&out.sha256))),
+                "output": output, "for_request": !other,
+            })
+        ));
+    } else {
+        say(if other { "genuine, but for another request\n" } else { "genuine\n" });
+        say(&verify::describe(&statement));
+        match (&statement.output, output) {
+            (Some(_), Some(octets)) => {
+                say("\n");
+                say_octets(&octets);
+            }
+            (Some(_), None) => say("\nThe output itself is not here, or is not what was signed.\n"),
+            (None, _) => {}
+        }
+    }
+    Ok(if other { Tool::Other } else { Tool::Yes })
+}
+
+fn keys(options: &Options) -> Result<Vec<VerifyingKey>, String> {
+    let Some(path) = &options.host_key else {
+        let hosts = sign::hosts()?;
+        let keys: Result<Vec<_>, _> = hosts
+            .keys()
+            .map(|(name, line)| {
+                openssh::public_key(line).map_err(|why| format!("host_key of {name}: {why}"))
+            })
+            .collect();
+        return match keys {
+            Ok(keys) if keys.is_empty() => {
+                Err("no host key is known: give --host-key FILE, or host_key in hosts.toml"
+                    .to_owned())
+            }
+            keys => keys,
+        };
+    };
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+    openssh::public_key(text.trim()).map(|key| vec![key]).map_err(|e| failed(&e))
+}
+
+fn nonce_of(path: &PathBuf) -> Result<Vec<u8>, String> {
+    let octets = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    // a frame alone has no header: give it an empty one
+    let found = [octets.clone(), [b"\n", octets.as_slice()].concat()]
+        .iter()
+        .find_map(|octets| Candidate::find(octets).candidates.into_iter().next());
+    let request = found.and_then(|candidate| {
+        Request::decode(candidate.envelope().ok()?.unverified_payload()).ok()
+    });
+    request
+        .map(|request| request.nonce)
+        .ok_or_else(|| format!("{}: no request in it", path.display()))
+}

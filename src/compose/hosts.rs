@@ -1,0 +1,52 @@
+//! `hosts.toml`: the hosts that an operator signs for, a stanza a host, as `init` prints it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hosts {
+    /// By the name that requests are addressed to.
+    #[serde(default)]
+    pub host: BTreeMap<String, Host>,
+}
+
+/// One host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// The address that requests are mailed to.
+    pub mail: Option<String>,
+    /// The OpenSSH public key line that its answers are signed with.
+    pub host_key: Option<String>,
+    /// The key file to sign with; `~/` is the home directory.
+    pub key: Option<String>,
+    /// The key's id on that host.
+    pub key_id: Option<String>,
+    /// The address that requests are mailed from.
+    pub from: Option<String>,
+    /// The commands there are, for people to see.
+    #[serde(default)]
+    pub commands: Vec<String>,
+}
+
+impl Hosts {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// What is wrong, and in which line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(offset).filter(|c| *c == b'\n').count();
+            format!("{}: {}", line.saturating_add(1), error.message())
+        })
+    }
+
+    /// The public keys of all hosts, with the name that each stands under.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.host.iter().filter_map(|(name, host)| Some((name.as_str(), host.host_key.as_deref()?)))
+    }
+}

@@ -1,0 +1,66 @@
+//! Composing a request: octets, frame, and the plain words above it.
+
+use std::fmt::Write as _;
+
+use crate::protocol::cose::{self, Seal};
+use crate::protocol::frame::{self, Kind, SYMBOLS_MAX};
+use crate::protocol::id::Id;
+use crate::protocol::message::Candidate;
+use crate::protocol::request::Request;
+
+/// A request, ready to be pasted or mailed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The request.
+    pub request: Request,
+    /// The key's id on the host.
+    pub key_id: String,
+    /// The frame, its marker lines included.
+    pub frame: String,
+}
+
+/// Signs a request, and reads the result back as a host would.
+///
+/// # Errors
+/// What does not fit, and how to mend it.
+pub fn sign(request: Request, key_id: &Id, seal: &Seal) -> Result<Signed, String> {
+    let octets = request.encode().ok_or("a time is out of bounds")?;
+    let sealed = cose::seal(octets, key_id.as_str().as_bytes(), cose::REQUEST_AAD, seal);
+    let sealed = sealed.ok_or("the request cannot be encoded")?;
+    let frame = frame::encode(Kind::Request, &sealed).ok_or_else(|| {
+        let symbols = frame::symbols_for(sealed.len());
+        format!("the request has {symbols} symbols, and {SYMBOLS_MAX} is the most; shorten its arguments")
+    })?;
+    let signed = Signed { request, key_id: key_id.to_string(), frame };
+    let found = Candidate::find(format!("Subject: request\n\n{}", signed.text()).as_bytes());
+    let read_back = found.candidates.first().and_then(|candidate| {
+        Request::decode(candidate.envelope().ok()?.unverified_payload()).ok()
+    });
+    if read_back.as_ref() != Some(&signed.request) || found.candidates.len() != 1 {
+        return Err("the request does not read back as it was asked: times, nonce or words are out of bounds".to_owned());
+    }
+    Ok(signed)
+}
+
+impl Signed {
+    /// The plain words and the frame: the body of a mail. No dots and no addresses, which mail clients make links of.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let request = &self.request;
+        let plain = |text: &str| -> String {
+            text.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { ' ' }).collect()
+        };
+        let mut text = String::new();
+        let words = request.command.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ");
+        let dry = if request.dry { ", dry run" } else { "" };
+        // writing to a String cannot fail
+        let _written = writeln!(
+            text,
+            "{} asks {}: {words}{dry}\nGood until {}\n",
+            self.key_id,
+            plain(&request.audience),
+            request.expires,
+        );
+        text + &self.frame
+    }
+}

@@ -1,0 +1,80 @@
+//! Checking an answer: only what the host signed is shown.
+
+use std::fmt::Write as _;
+
+use ed25519_dalek::VerifyingKey;
+use mail_parser::{MessageParser, MimeHeaders};
+
+use crate::protocol::answer::{Digested, Statement};
+use crate::protocol::frame::Kind;
+use crate::protocol::message;
+use crate::protocol::request::hex;
+
+/// What a mail was found to hold.
+#[derive(Debug)]
+pub enum Found {
+    /// An answer that one of the keys signed.
+    Genuine {
+        /// What it states.
+        statement: Box<Statement>,
+        /// The output, if the mail has it with the length and digest that were signed.
+        output: Option<Vec<u8>>,
+    },
+    /// An answer that none of the keys signed.
+    Forged,
+    /// No answer.
+    Nothing,
+}
+
+/// Looks for an answer in a mail, or in a frame alone, and checks it against the keys of hosts.
+#[must_use]
+pub fn check(mail: &[u8], keys: &[VerifyingKey]) -> Found {
+    // a frame alone has no header: give it an empty one
+    let whole = if mail.starts_with(b"netsysrq") { [b"\n", mail].concat() } else { mail.to_vec() };
+    let found = message::search(Kind::Answer, &whole);
+    if found.candidates.is_empty() {
+        return if found.damaged.is_empty() { Found::Nothing } else { Found::Forged };
+    }
+    for candidate in found.candidates {
+        let octets = candidate.into_octets();
+        let statement = keys.iter().find_map(|key| Statement::open(&octets, key).ok());
+        if let Some(statement) = statement {
+            let output = statement.output.as_ref().and_then(|signed| attached(&whole, signed));
+            return Found::Genuine { statement: Box::new(statement), output };
+        }
+    }
+    Found::Forged
+}
+
+/// The attachment that has the length and digest that were signed.
+fn attached(mail: &[u8], signed: &Digested) -> Option<Vec<u8>> {
+    let parsed = MessageParser::default().parse(mail)?;
+    let parts = parsed.parts.iter().filter(|part| part.attachment_name().is_some());
+    parts.map(|part| part.contents().to_vec()).find(|octets| Digested::of(octets) == *signed)
+}
+
+/// What a statement says, a line a claim.
+#[must_use]
+pub fn describe(statement: &Statement) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &dyn std::fmt::Display| {
+        // writing to a String cannot fail
+        let _written = writeln!(text, "{name:<9} {value}");
+    };
+    line("Host", &statement.host.escape_debug());
+    line("Key", &statement.key.escape_debug());
+    line("Nonce", &hex(&statement.nonce));
+    line("Answered", &statement.issued);
+    line("Stage", &statement.stage.escape_debug());
+    line("Verdict", &statement.verdict.escape_debug());
+    if let Some(status) = statement.status {
+        line("Status", &status);
+    }
+    if let Some(duration) = statement.duration {
+        line("Took", &format!("{duration} ms"));
+    }
+    if let Some(output) = &statement.output {
+        line("Output", &format!("{} octets, SHA-256 {}", output.length, hex(&output.sha256)));
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! `netsysrq-mail`: argv to one call, and its status.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the edge of the process")]
+
+use std::io::IsTerminal;
+use std::panic;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use netsysrq_mail::cli::{self, deliver};
+use netsysrq_mail::exit::{self, Ending, Tool};
+use netsysrq_mail::system::exec;
+use netsysrq_mail::system::log::{Line, Log};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    // A panic must end in a status of ours: 101 and an abort are bounces. Its words are for the log alone.
+    panic::set_hook(Box::new(|panic| {
+        Log::default().write(&Line::error("panic").with("at", &panic.to_string()));
+    }));
+    let status = panic::catch_unwind(|| run(&arguments)).unwrap_or_else(|_| {
+        let claimed = deliver::CLAIMED.load(Ordering::Relaxed);
+        let ending = if claimed { Ending::Claimed } else { Ending::TryAgain };
+        let (Ok(options) | Err((_, options))) = deliver::Options::parse(&arguments);
+        exit::delivery(ending, options.profile)
+    });
+    ExitCode::from(status)
+}
+
+fn run(arguments: &[String]) -> u8 {
+    let first = arguments.first().map(String::as_str);
+    match verb(arguments) {
+        Some(exec::STAGE) if first == Some(exec::STAGE) => {
+            drop(exec::stage(arguments.get(1..).unwrap_or_default()));
+            Tool::CannotTell.status()
+        }
+        Some(verb) if cli::TOOLS.contains(&verb) => cli::tool(arguments).status(),
+        _ if matches!(first, Some("-h" | "--help" | "-V" | "--version" | "help")) => {
+            cli::tool(arguments).status()
+        }
+        None if arguments.is_empty() && std::io::stdin().is_terminal() => {
+            cli::tool(arguments).status()
+        }
+        _ => deliver::run(arguments),
+    }
+}
+
+/// The first word that is neither a flag nor the value of one that stands before a verb.
+fn verb(arguments: &[String]) -> Option<&str> {
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--config" | "--profile" => drop(words.next()),
+            flag if flag.starts_with('-') => {}
+            verb => return Some(verb),
+        }
+    }
+    None
+}
