@@ -470,7 +470,7 @@ impl Reader<'_> {
     fn check_host_key(&mut self, letterhead: &Letterhead, keyring: &Keyring) {
         let Seal::Ed25519(key) = &letterhead.key else { return };
         let own = key.verifying_key();
-        let shared = keyring.keys().find(|key| keyring::octets(&key.lock) == own.as_bytes());
+        let shared = keyring.keys().find(|key| keyring::identity(&key.lock) == own.as_bytes());
         let what = match shared {
             Some(key) => format!("the host's signing_key is also [key.{}]", key.id),
             None if keyring::is_published(own.as_bytes()) => {

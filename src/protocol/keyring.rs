@@ -70,10 +70,11 @@ impl Keyring {
     /// # Errors
     /// [`Unfit`] if its octets are published, or on the keyring already.
     pub fn add(&mut self, key: Key) -> Result<(), Unfit> {
-        if is_published(octets(&key.lock)) {
+        let own = identity(&key.lock);
+        if is_published(&own) {
             return Err(Unfit::Published);
         }
-        let twin = self.keys.values().find(|other| octets(&other.lock) == octets(&key.lock));
+        let twin = self.keys.values().find(|other| identity(&other.lock) == own);
         if let Some(twin) = twin {
             return Err(Unfit::SharedWith(twin.id.clone()));
         }
@@ -93,19 +94,27 @@ impl Keyring {
     }
 }
 
-/// Whether these are the octets of a published example key.
+/// Whether this is a published example key.
 #[must_use]
-pub fn is_published(octets: &[u8]) -> bool {
-    PUBLISHED.contains(&Sha256::digest(octets).into())
+pub fn is_published(identity: &[u8]) -> bool {
+    PUBLISHED.contains(&Sha256::digest(identity).into())
 }
 
-/// Public point or secret: what tells one key from another.
+/// What tells one key from another: the public point, or the secret as HMAC uses it.
+///
+/// HMAC hashes a secret of more than 64 octets and fills a shorter one with zeros (RFC 2104 section 2), so secrets
+/// that differ in those alone are one key.
 #[must_use]
-pub fn octets(lock: &Lock) -> &[u8] {
-    match lock {
-        Lock::Ed25519(key) => key.as_bytes(),
-        Lock::Hmac(secret) => secret,
+pub fn identity(lock: &Lock) -> Vec<u8> {
+    let mut octets = match lock {
+        Lock::Ed25519(key) => return key.as_bytes().to_vec(),
+        Lock::Hmac(secret) if secret.len() > 64 => Sha256::digest(secret.as_slice()).to_vec(),
+        Lock::Hmac(secret) => secret.to_vec(),
+    };
+    while octets.last() == Some(&0) {
+        octets.pop();
     }
+    octets
 }
 
 /// A request that the holder of a key on the keyring has made; whether it may be acted on is another question.
@@ -151,5 +160,38 @@ impl<'k> Verified<'k> {
     #[must_use]
     pub fn cose(&self) -> &[u8] {
         &self.cose
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn key(id: &str, secret: &[u8]) -> Key {
+        Key {
+            id: Id::new(id).unwrap(),
+            lock: Lock::Hmac(Zeroizing::new(secret.to_vec())),
+            answer_to: "a@b.example".into(),
+            allow: vec![],
+            sysrq: vec![],
+            max_ttl: MAX_TTL,
+            per_hour: PER_HOUR,
+            not_before: None,
+            not_after: None,
+            revoked: false,
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_one_hmac_key_are_one_key() {
+        let long = [7; 100];
+        let digest: [u8; 32] = Sha256::digest(long).into();
+        for (one, other) in [(&[7; 32][..], &[&[7; 32][..], &[0]].concat()[..]), (&long, &digest)] {
+            let mut keyring = Keyring::default();
+            keyring.add(key("one", one)).unwrap();
+            let shared = Err(Unfit::SharedWith(Id::new("one").unwrap()));
+            assert_eq!(keyring.add(key("other", other)), shared);
+        }
     }
 }
