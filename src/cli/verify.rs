@@ -3,10 +3,8 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use ed25519_dalek::VerifyingKey;
-
 use super::{say, say_octets, sign};
-use crate::compose::verify::{self, Found};
+use crate::compose::verify::{self, Found, HostKey};
 use crate::exit::Tool;
 use crate::protocol::message::Candidate;
 use crate::protocol::openssh;
@@ -71,13 +69,15 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     Ok(if other { Tool::Other } else { Tool::Yes })
 }
 
-fn keys(options: &Options) -> Result<Vec<VerifyingKey>, String> {
+fn keys(options: &Options) -> Result<Vec<HostKey>, String> {
     let Some(path) = &options.host_key else {
         let hosts = sign::hosts()?;
-        let keys: Result<Vec<_>, _> = hosts
+        let keys: Result<Vec<_>, String> = hosts
             .keys()
             .map(|(name, line)| {
-                openssh::public_key(line).map_err(|why| format!("host_key of {name}: {why}"))
+                let key = openssh::public_key(line);
+                let key = key.map_err(|why| format!("host_key of {name}: {why}"))?;
+                Ok(HostKey { host: Some(name.to_owned()), key })
             })
             .collect();
         return match keys {
@@ -90,7 +90,8 @@ fn keys(options: &Options) -> Result<Vec<VerifyingKey>, String> {
     };
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
-    openssh::public_key(text.trim()).map(|key| vec![key]).map_err(|e| failed(&e))
+    let key = openssh::public_key(text.trim()).map_err(|e| failed(&e))?;
+    Ok(vec![HostKey { host: None, key }])
 }
 
 fn nonce_of(path: &PathBuf) -> Result<Vec<u8>, String> {

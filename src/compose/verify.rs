@@ -26,9 +26,18 @@ pub enum Found {
     Nothing,
 }
 
+/// The key of a host, as an operator knows it.
+#[derive(Clone, Debug)]
+pub struct HostKey {
+    /// The only name that this key may answer as; any, if the operator named the key itself.
+    pub host: Option<String>,
+    /// The key.
+    pub key: VerifyingKey,
+}
+
 /// Looks for an answer in a mail, or in a frame alone, and checks it against the keys of hosts.
 #[must_use]
-pub fn check(mail: &[u8], keys: &[VerifyingKey]) -> Found {
+pub fn check(mail: &[u8], keys: &[HostKey]) -> Found {
     // a frame alone has no header: give it an empty one
     let whole = if mail.starts_with(b"netsysrq") { [b"\n", mail].concat() } else { mail.to_vec() };
     let found = message::search(Kind::Answer, &whole);
@@ -37,7 +46,11 @@ pub fn check(mail: &[u8], keys: &[VerifyingKey]) -> Found {
     }
     for candidate in found.candidates {
         let octets = candidate.into_octets();
-        let statement = keys.iter().find_map(|key| Statement::open(&octets, key).ok());
+        let statement = keys.iter().find_map(|known| {
+            let statement = Statement::open(&octets, &known.key).ok()?;
+            let its_own = known.host.as_ref().is_none_or(|host| *host == statement.host);
+            its_own.then_some(statement)
+        });
         if let Some(statement) = statement {
             let output = statement.output.as_ref().and_then(|signed| attached(&whole, signed));
             return Found::Genuine { statement: Box::new(statement), output };

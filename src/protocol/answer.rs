@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 
 use super::cose::{self, Envelope, Lock, Seal};
-use super::request::{stamp, whole};
+use super::request::{NONCE, stamp, whole};
 use super::time::Time;
 use super::walk::Malformed;
 
@@ -100,18 +100,13 @@ impl Statement {
     /// What the holder of `host_key` states in `octets`.
     ///
     /// # Errors
-    /// [`Malformed`] if the octets are no answer, or not signed by that key.
+    /// [`Malformed`] if the octets are no answer, not signed by that key, or name one host outside and another inside.
     pub fn open(octets: &[u8], host_key: &VerifyingKey) -> Result<Self, Malformed> {
         let envelope = Envelope::open(octets, cose::ANSWER_AAD)?;
         let payload = envelope.verify(&Lock::Ed25519(*host_key)).map_err(|_| Malformed)?;
-        Self::decode(payload)
-    }
-
-    /// The host that an answer says it is from, before anything is verified: good for choosing a key only.
-    #[must_use]
-    pub fn unverified_host(octets: &[u8]) -> Option<String> {
-        let envelope = Envelope::open(octets, cose::ANSWER_AAD).ok()?;
-        String::from_utf8(envelope.kid().to_vec()).ok()
+        let statement = Self::decode(payload)?;
+        let named = statement.host.as_bytes() == envelope.kid();
+        named.then_some(statement).ok_or(Malformed)
     }
 
     fn decode(payload: &[u8]) -> Result<Self, Malformed> {
@@ -128,6 +123,9 @@ impl Statement {
         else {
             return Err(Malformed);
         };
+        if !NONCE.contains(&nonce.len()) {
+            return Err(Malformed);
+        }
         let (mut stage, mut verdict) = (None, None);
         let (mut status, mut duration, mut output) = (None, None, None);
         for (name, value) in rest {
