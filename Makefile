@@ -1,0 +1,45 @@
+# make            a release build: static (musl) where that target can be had, else the default target
+# make install    DESTDIR=, PREFIX=/usr
+# make uninstall
+# make check      ./test
+
+PREFIX  ?= /usr
+DESTDIR ?=
+CARGO   ?= cargo
+INSTALL ?= install
+
+# TARGET= (empty) builds for the default target.
+MUSL   := x86_64-unknown-linux-musl
+TARGET ?= $(shell [ "$$(uname -m)" = x86_64 ] && \
+	{ rustup target list --installed 2>/dev/null | grep -qx $(MUSL) || rustup target add $(MUSL) >/dev/null 2>&1; } && \
+	echo $(MUSL))
+TARGET := $(TARGET)
+
+BUILD   := $(or $(CARGO_TARGET_DIR),target)
+PROGRAM := $(BUILD)/$(if $(TARGET),$(TARGET)/)release/netsysrq-mail
+
+BIN  := $(DESTDIR)$(PREFIX)/bin
+MAN  := $(DESTDIR)$(PREFIX)/share/man
+DOC  := $(DESTDIR)$(PREFIX)/share/doc/netsysrq-mail
+
+all: build
+
+build:
+	$(CARGO) build --locked --release $(if $(TARGET),--target $(TARGET))
+
+install: build
+	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(DOC)/examples
+	$(INSTALL) -m 0755 $(PROGRAM) $(BIN)/netsysrq-mail
+	$(INSTALL) -m 0644 docs/netsysrq-mail.1 $(MAN)/man1/netsysrq-mail.1
+	$(INSTALL) -m 0644 docs/netsysrq-mail.toml.5 $(MAN)/man5/netsysrq-mail.toml.5
+	$(INSTALL) -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DOC)
+	cp -R --no-preserve=ownership examples/. $(DOC)/examples
+
+uninstall:
+	rm -f $(BIN)/netsysrq-mail $(MAN)/man1/netsysrq-mail.1 $(MAN)/man5/netsysrq-mail.toml.5
+	rm -rf $(DOC)
+
+check:
+	./test
+
+.PHONY: all build install uninstall check
