@@ -53,3 +53,268 @@ pub fn conclude<J: Journal>(
     };
     unsent.answer(host).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::protocol::claim::{Admission, Here, Spent};
+    use crate::protocol::command::{Account, Answering, Command, Word};
+    use crate::protocol::cose::{self, Lock, Seal};
+    use crate::protocol::id::Id;
+    use crate::protocol::job::{Name, Record, State};
+    use crate::protocol::keyring::Key;
+    use crate::protocol::letter::Outcome;
+    use crate::protocol::request::Request;
+    use crate::protocol::take::Letter;
+    use crate::protocol::time::Time;
+
+    const NOW: Time = Time::from_unix(1_763_665_351);
+
+    /// Spool, journal and host in one: it writes down what is done to it, and fails where it is told to.
+    #[derive(Clone, Debug, Default)]
+    struct Diary {
+        entries: Rc<RefCell<Vec<String>>>,
+        journal: Rc<RefCell<Vec<Record>>>,
+        fails_at: Option<&'static str>,
+    }
+
+    impl Diary {
+        fn enter(&self, entry: &str) -> io::Result<()> {
+            self.entries.borrow_mut().push(entry.to_owned());
+            if self.fails_at == Some(entry) {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
+        }
+
+        fn read(&self) -> String {
+            self.entries.borrow().join(" ")
+        }
+
+        fn state(&self) -> State {
+            let mut records = self.journal.borrow().clone().into_iter();
+            let state = State::new(records.next().unwrap()).unwrap();
+            records.try_fold(state, State::after).unwrap()
+        }
+    }
+
+    impl Journal for Diary {
+        fn append(&mut self, record: &Record) -> io::Result<()> {
+            let line = record.to_line();
+            self.enter(line.split(' ').nth(2).unwrap())?;
+            self.journal.borrow_mut().push(record.clone());
+            Ok(())
+        }
+    }
+
+    impl Spool for Diary {
+        type Journal = Self;
+
+        fn admit(&mut self, _: &Key) -> io::Result<Admission> {
+            self.enter("admit").map(|()| Admission::Within)
+        }
+
+        fn spend(&mut self, _: &Name, claim: &Record, _: Time) -> io::Result<Spent<Self>> {
+            self.enter("spend")?;
+            self.journal.borrow_mut().push(claim.clone());
+            Ok(Spent::First(self.clone()))
+        }
+
+        fn here(&self) -> Here {
+            Here { now: NOW, boot: "boot".into() }
+        }
+    }
+
+    impl Host for Diary {
+        fn here(&self) -> Here {
+            Spool::here(self)
+        }
+
+        fn run(&mut self, _: &Command, argv: &[String], _: &Key, _: &Request) -> Outcome {
+            self.enter(&format!("run:{}", argv.join(","))).unwrap();
+            Outcome::bare(End::Exited(0))
+        }
+
+        fn hand_over(&mut self, letter: &Letter<'_>) -> io::Result<()> {
+            self.enter(&format!("send:{}", letter.stage.word()))
+        }
+    }
+
+    struct Site {
+        keyring: Keyring,
+        policy: Policy,
+        letterhead: Letterhead,
+        signer: Seal,
+    }
+
+    fn site(answer: Answering) -> Site {
+        let (alice, host) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let id = |name| Id::new(name).unwrap();
+        let account = Account {
+            name: "nobody".into(),
+            uid: 65534,
+            gid: 65534,
+            groups: vec![],
+            home: "/".into(),
+            shell: "/bin/sh".into(),
+        };
+        let command = Command {
+            id: id("off"),
+            run: vec![Word::Literal("/sbin/off".into())],
+            arguments: BTreeMap::new(),
+            timeout: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
+            output_limit: 10,
+            account,
+            cwd: "/".into(),
+            env: BTreeMap::new(),
+            answer,
+            max_age: None,
+            no_new_privileges: true,
+            description: None,
+            fault: None,
+        };
+        let mut keyring = Keyring::default();
+        keyring
+            .add(Key {
+                id: id("alice"),
+                lock: Lock::Ed25519(alice.verifying_key()),
+                answer_to: "alice@example.com".into(),
+                allow: vec![id("off"), id("ping")],
+                sysrq: vec![],
+                max_ttl: Duration::from_secs(7200),
+                per_hour: 60,
+                not_before: None,
+                not_after: None,
+                revoked: false,
+            })
+            .unwrap();
+        Site {
+            keyring,
+            policy: Policy {
+                names: vec!["web1".into()],
+                groups: vec![],
+                skew: Duration::from_secs(300),
+                commands: BTreeMap::from([(id("off"), command)]),
+            },
+            letterhead: Letterhead {
+                from: "netsysrq@web1.example.com".parse().unwrap(),
+                host: "web1".into(),
+                key: Seal::Ed25519(host),
+            },
+            signer: Seal::Ed25519(alice),
+        }
+    }
+
+    fn candidate(signer: &Seal, command: &str) -> Candidate {
+        let request = Request {
+            audience: "web1".into(),
+            issued: NOW,
+            expires: NOW.after(Duration::from_secs(3600)),
+            nonce: vec![7; 16],
+            command: vec![command.into()],
+            dry: false,
+        };
+        let payload = request.encode().unwrap();
+        Candidate::from_job(cose::seal(payload, b"alice", cose::REQUEST_AAD, signer).unwrap())
+    }
+
+    /// Delivers, and runs what was claimed.
+    fn tell(site: &Site, command: &str, fails_at: Option<&'static str>) -> Diary {
+        let diary = Diary { fails_at, ..Diary::default() };
+        let clock = Clock { now: NOW, epoch: Time::default(), low_water: 0 };
+        let accepted = accept(
+            candidate(&site.signer, command),
+            &site.keyring,
+            &site.policy,
+            None,
+            |_| {},
+            || diary.enter("open").map(|()| (diary.clone(), clock)),
+        );
+        if let Ok((claimed, _)) = accepted {
+            let (name, journal) = claimed.into_job();
+            take_up(site, &diary, name, journal);
+        }
+        diary
+    }
+
+    fn take_up(site: &Site, diary: &Diary, name: Name, journal: Diary) {
+        let here = Host::here(diary);
+        let job = Job::take(name, journal, diary.state(), &site.keyring, &site.policy, &here);
+        let _outcome = conclude(job.unwrap(), &site.letterhead, &mut diary.clone());
+    }
+
+    #[test]
+    fn a_command_is_run_after_the_claim_and_its_start_are_written_and_answered_after_its_end_is() {
+        let diary = tell(&site(Answering::After), "off", None);
+        let expected = "open admit spend running run:/sbin/off finished send:result answered";
+        assert_eq!(diary.read(), expected);
+    }
+
+    #[test]
+    fn what_ends_the_machine_is_announced_before_it_is_started() {
+        let diary = tell(&site(Answering::Before), "off", None);
+        let expected = "open admit spend notice send:notice noticed running run:/sbin/off \
+                        finished send:result answered";
+        assert_eq!(diary.read(), expected);
+    }
+
+    #[test]
+    fn a_denied_request_is_spent_and_answered_and_nothing_is_run() {
+        let diary = tell(&site(Answering::After), "unheard-of", None);
+        assert_eq!(diary.read(), "open admit spend finished send:result answered");
+    }
+
+    #[test]
+    fn a_forgery_opens_nothing() {
+        let site = site(Answering::After);
+        let forger = Seal::Ed25519(SigningKey::from_bytes(&[3; 32]));
+        let diary = tell(&Site { signer: forger, ..site }, "off", None);
+        assert_eq!(diary.read(), "");
+    }
+
+    #[test]
+    fn nothing_follows_a_step_that_could_not_be_written() {
+        let site = site(Answering::Before);
+        for (step, expected) in [
+            ("open", "open"),
+            ("admit", "open admit"),
+            ("spend", "open admit spend"),
+            ("notice", "open admit spend notice"),
+            ("noticed", "open admit spend notice send:notice noticed"),
+            ("running", "open admit spend notice send:notice noticed running"),
+        ] {
+            assert_eq!(tell(&site, "off", Some(step)).read(), expected, "fails at {step}");
+        }
+    }
+
+    #[test]
+    fn an_emergency_does_not_wait_for_a_notice_that_nobody_takes() {
+        let diary = tell(&site(Answering::Before), "off", Some("send:notice"));
+        assert!(diary.read().contains("send:notice noticed running run:/sbin/off"));
+    }
+
+    #[test]
+    fn whoever_takes_up_a_job_after_any_step_runs_it_at_most_once_and_answers_it() {
+        let site = site(Answering::Before);
+        let whole = tell(&site, "off", None).journal.borrow().clone();
+        for kept in 1..=whole.len() {
+            let diary = Diary::default();
+            *diary.journal.borrow_mut() = whole[..kept].to_vec();
+            let started = whole[..kept].iter().any(|r| matches!(r, Record::Running { .. }));
+            let name = Name { hour: 1, key: Id::new("alice").unwrap(), cti: "07".repeat(16) };
+            take_up(&site, &diary, name, diary.clone());
+            let runs = diary.read().matches("run:").count();
+            assert_eq!(runs, usize::from(!started), "kept {kept}: {}", diary.read());
+            assert!(diary.state().answered, "kept {kept}");
+        }
+    }
+}

@@ -339,7 +339,7 @@ mod tests {
     }
 
     fn wide(c: char) -> char {
-        char::from_u32(u32::from(c) + 0xfee0).unwrap()
+        char::from_u32(u32::from(c).wrapping_add(0xfee0)).unwrap()
     }
 
     #[test]

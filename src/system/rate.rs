@@ -91,7 +91,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("alice");
         let start = 1_763_665_351;
-        let mut ask = |after: u64| take(&path, 3, 3600, Time::from_unix(start + after)).unwrap();
+        let ask = |after: u64| take(&path, 3, 3600, Time::from_unix(start + after)).unwrap();
         assert_eq!([ask(0), ask(0), ask(1)], [Admission::Within; 3]);
         assert_eq!(ask(2), Admission::Over { answered: true });
         assert_eq!(ask(3), Admission::Over { answered: false });
