@@ -207,7 +207,7 @@ fn pid(child: &Child) -> io::Result<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| ErrorKind::NotFound.into())
 }
 
-/// Waits for a child; `None`, and the child killed, if it takes longer than `deadline`.
+/// Waits for a child that leads a process group; `None`, and the group killed, if it takes longer than `deadline`.
 ///
 /// # Errors
 /// When it cannot be waited for.
@@ -220,7 +220,7 @@ pub fn wait(mut child: Child, deadline: Duration) -> io::Result<Option<ExitStatu
         }
         let left = deadline.saturating_sub(begun.elapsed());
         if left.is_zero() {
-            child.kill()?;
+            kill_process_group(pid(&child)?, Signal::KILL)?;
             child.wait()?;
             return Ok(None);
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -83,6 +84,8 @@ fn pipe(program: &Path, letter: &Letter<'_>, deadline: Duration) -> io::Result<(
         .env("USER", &account.name)
         .env("LOGNAME", &account.name)
         .current_dir("/")
+        // a wrapper script's own child must not send after we have given up
+        .process_group(0)
         .stdin(Stdio::from(mail))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -103,6 +106,8 @@ impl Smtp {
         let to = letter.to.parse().map_err(io::Error::other)?;
         let envelope = Envelope::new(None, vec![to]).map_err(io::Error::other)?;
         let mail = String::from_utf8_lossy(letter.mail).replace('\n', "\r\n");
+        // lettre ends the last line itself
+        let mail = mail.strip_suffix("\r\n").unwrap_or(&mail);
         let sent = self.transport(deadline)?.send_raw(&envelope, mail.as_bytes());
         sent.map(drop).map_err(|error| {
             io::Error::other(format!("{}:{}: {}", self.host, self.port, chain(&error)))
