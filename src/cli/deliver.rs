@@ -216,6 +216,10 @@ impl Delivery<'_> {
                 let line = Line::error("deferred")
                     .with("reason", deferral.reason())
                     .with("error", &deferral.to_string());
+                let line = match &deferral {
+                    Deferral::Spool(_) => line.with("state", &state.to_string_lossy()),
+                    Deferral::Configuration(_) | Deferral::Future => line,
+                };
                 self.log.write(&with_msgid(described(line), msgid));
                 Err(Stop::Deferred(deferral))
             }

@@ -116,8 +116,10 @@ impl Letterhead {
         if let Some(original) = report.message_id {
             builder = builder.in_reply_to(original.to_owned()).references(original.to_owned());
         }
-        let text =
-            SinglePart::builder().header(ContentType::TEXT_PLAIN).body(self.text(report, &frame));
+        // encoded always: no line of an output can then pass for a boundary
+        let text = self.text(report, &frame);
+        let text = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable).ok()?;
+        let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text);
         let mut parts = MultiPart::mixed().boundary(format!("=_{cti}")).singlepart(text);
         if !report.outcome.output.is_empty() {
             parts = parts.singlepart(attachment(&report.outcome.output)?);
