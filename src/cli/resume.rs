@@ -10,6 +10,7 @@ use crate::pipeline::{self, Ended};
 use crate::protocol::claim::Spool;
 use crate::protocol::job::{Name, Next};
 use crate::protocol::take::{Job, Locked};
+use crate::system::exec;
 use crate::system::log::{Line, Log};
 use crate::system::runner::{self, Machine};
 use crate::system::spool::{FileJournal, FileSpool, Found};
@@ -30,6 +31,7 @@ pub(super) struct Options {
 
 /// Resumes. Prints nothing: it is called by cron.
 pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
+    exec::close_leaked_descriptors();
     // fails where we lead a session already, which is as good
     let _leader = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -89,11 +89,16 @@ impl Keyboard {
                 std::fs::write("/sys/fs/cgroup/cgroup.procs", std::process::id().to_string());
         }
         let mut report = String::new();
+        let mut pressed = 0_usize;
         for step in keys.steps() {
             if let Err(error) = self.step(step, &mut report) {
-                report.push_str(&format!("{step:?}: {error}\n"));
-                return outcome(End::NotStarted(format!("{step:?}: {error}")), report, begun);
+                let fault = format!("{step:?}: {error}");
+                report.push_str(&format!("{fault}, after {pressed} keys\n"));
+                let end = if pressed == 0 { End::NotStarted(fault) } else { End::Unknown };
+                return outcome(end, report, begun);
             }
+            pressed = pressed
+                .saturating_add(usize::from(matches!(step, Step::Press(_) | Step::Signal(..))));
         }
         self.listen(SILENCE, &mut report, |_| false);
         outcome(End::Done, report, begun)
