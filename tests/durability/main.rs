@@ -18,3 +18,4 @@ mod support;
 
 mod keys;
 mod memory;
+mod faults;

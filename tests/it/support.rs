@@ -68,7 +68,9 @@ impl Site {
     pub(crate) fn without_spool() -> Self {
         let site = Self { directory: TempDir::with_prefix("netsysrq-test-").unwrap() };
         fs::create_dir(site.path("answers")).unwrap();
-        for arguments in [&["keygen", "alice"][..], &["keygen", "--hmac", "pager"], &["keygen", "host"]] {
+        for arguments in
+            [&["keygen", "alice"][..], &["keygen", "--hmac", "pager"], &["keygen", "host"]]
+        {
             let made = run(Command::new(PROGRAM).args(arguments).current_dir(site.root()), b"");
             assert_eq!(made.status, 0, "{made:?}");
         }
@@ -177,7 +179,13 @@ grace   = "1s"
     }
 
     /// The text of a request.
-    pub(crate) fn sign_as(&self, key: &str, arguments: &[&str], host: &str, command: &[&str]) -> String {
+    pub(crate) fn sign_as(
+        &self,
+        key: &str,
+        arguments: &[&str],
+        host: &str,
+        command: &[&str],
+    ) -> String {
         let mut program = Command::new(PROGRAM);
         program.args(["sign", "--key-id", key, "--key"]).arg(self.path(key));
         let signed = run(program.args(arguments).arg(host).args(command), b"");
