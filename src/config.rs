@@ -142,8 +142,9 @@ impl Reader<'_> {
     fn configuration(&mut self, file: File) -> Option<Configuration> {
         let names = self.names(&file);
         let groups: Vec<String> = file.groups.iter().map(|g| g.get_ref().0.clone()).collect();
+        let named: Vec<String> = file.command.keys().map(|name| name.get_ref().clone()).collect();
         let commands = self.commands(file.command);
-        let keyring = self.keyring(file.key, &commands);
+        let keyring = self.keyring(file.key, &named);
         let notify = file.answer.notify.iter().map(|address| address.0.to_string()).collect();
         let answer = self.answer(file.answer, names.first());
         if let Some((letterhead, _)) = &answer {
@@ -222,10 +223,11 @@ impl Reader<'_> {
         };
         if let Some(group) = &entry.group {
             match accounts::find_group(group) {
-                Some(gid) => {
+                Some(gid) if geteuid().is_root() || account.gid == gid => {
                     account.gid = gid;
                     account.groups.push(gid);
                 }
+                Some(_) => fault = Some(format!("only root can run it as group {group}")),
                 None => fault = Some(format!("there is no group {group}")),
             }
         }
@@ -273,7 +275,7 @@ impl Reader<'_> {
     fn keyring(
         &mut self,
         entries: BTreeMap<Spanned<String>, KeyEntry>,
-        commands: &BTreeMap<Id, Command>,
+        commands: &[String],
     ) -> Keyring {
         let mut keyring = Keyring::default();
         for (name, entry) in entries {
@@ -313,14 +315,16 @@ impl Reader<'_> {
         keyring
     }
 
-    fn allow(&mut self, entry: &KeyEntry, commands: &BTreeMap<Id, Command>) -> Vec<Id> {
+    fn allow(&mut self, entry: &KeyEntry, commands: &[String]) -> Vec<Id> {
         let Some(allow) = &entry.allow else {
             return BUILT_IN.iter().take(4).filter_map(|name| Id::new(name)).collect();
         };
         let mut ids = Vec::new();
         for name in allow {
             match Id::new(name.get_ref()) {
-                Some(id) if BUILT_IN.contains(&id.as_str()) || commands.contains_key(&id) => {
+                Some(id)
+                    if BUILT_IN.contains(&id.as_str()) || commands.contains(name.get_ref()) =>
+                {
                     ids.push(id);
                 }
                 _ => {

@@ -39,22 +39,24 @@ fn run(arguments: &[String]) -> u8 {
         _ if matches!(first, Some("-h" | "--help" | "-V" | "--version" | "help")) => {
             cli::tool(arguments).status()
         }
-        None if arguments.is_empty() && std::io::stdin().is_terminal() => {
+        // a person, not a mail system
+        verb if verb != Some("deliver") && std::io::stdin().is_terminal() => {
             cli::tool(arguments).status()
         }
         _ => deliver::run(arguments),
     }
 }
 
-/// The first word that is neither a flag nor the value of one that stands before a verb.
+/// The verb of a tool: only the flags that every tool has may stand before it. Everything else is a delivery's, whose
+/// every ending, a wrong word included, is a status for the mail system.
 fn verb(arguments: &[String]) -> Option<&str> {
     let mut words = arguments.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        match word {
-            "--config" | "--profile" => drop(words.next()),
-            flag if flag.starts_with('-') => {}
+    loop {
+        match words.next()? {
+            "--config" => drop(words.next()),
+            "--json" => {}
+            word if word.starts_with("--config=") => {}
             verb => return Some(verb),
         }
     }
-    None
 }

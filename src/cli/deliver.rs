@@ -92,7 +92,7 @@ pub fn run(arguments: &[String]) -> u8 {
         Ok(options) => (options, None),
         Err((word, options)) => (options, Some(word)),
     };
-    let log = Log { verbose: options.verbose, state: None };
+    let log = Log { verbose: options.verbose, ..Log::default() };
     let message = stdin::read(SEARCHED);
     let ending = match (wrong, message) {
         (Some(word), _) => {

@@ -36,7 +36,7 @@ pub(super) fn run(options: &Options, config: Option<&Path>) -> Result<Tool, Stri
     let places = Places::read(&path)?;
     let made_key = make_key(&places)?;
     let made_state = make_state(&places, &path, options.fence)?;
-    if !made_config && !made_key && !made_state && !options.fence {
+    if !made_config && !made_key && !made_state {
         say("everything was there already; nothing was changed\n");
         return Ok(Tool::No);
     }
@@ -109,21 +109,27 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
         make_directories(parent)?;
     }
     let now = clock::now();
-    if FileSpool::init(state, now).map_err(failed)? {
-        say(&format!("made {}: requests signed before {now} are refused\n", state.display()));
-        return Ok(true);
-    }
-    if fence {
-        let loaded = config::load(config)
-            .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
-        FileSpool::fence(state, now.after(loaded.policy.skew)).map_err(failed)?;
-        say(&format!("fenced {}: requests signed before {now} are refused\n", state.display()));
-        for key in loaded.keyring.keys().filter(|key| key.max_ttl > LONG) {
-            let ttl = humantime::format_duration(key.max_ttl);
-            say(&format!("  what [key.{}] signed ahead, up to {ttl}, is void\n", key.id));
+    if !fence {
+        let made = FileSpool::init(state, now).map_err(failed)?;
+        if made {
+            say(&format!("made {}: requests signed before {now} are refused\n", state.display()));
         }
+        return Ok(made);
     }
-    Ok(false)
+    let loaded = config::load(config)
+        .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
+    // what a clock ahead by the skew signed before now says that it was signed before this
+    let cut = now.after(loaded.policy.skew);
+    let epoch = cut.after(loaded.policy.skew);
+    if !FileSpool::init(state, epoch).map_err(failed)? {
+        FileSpool::fence(state, epoch).map_err(failed)?;
+    }
+    say(&format!("fenced {}: requests signed before {cut} are refused\n", state.display()));
+    for key in loaded.keyring.keys().filter(|key| key.max_ttl > LONG) {
+        let ttl = humantime::format_duration(key.max_ttl);
+        say(&format!("  what [key.{}] signed ahead, up to {ttl}, is void\n", key.id));
+    }
+    Ok(true)
 }
 
 fn stanza(places: &Places) -> Result<String, String> {

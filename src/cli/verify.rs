@@ -30,7 +30,7 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     let nonce = options.request.as_ref().map(nonce_of).transpose()?;
     let mut mail = Vec::new();
     io::stdin().lock().take(LARGEST).read_to_end(&mut mail).map_err(|e| e.to_string())?;
-    let (statement, output) = match verify::check(&mail, &keys) {
+    let (statement, output) = match verify::check(&mail, &keys, nonce.as_deref()) {
         Found::Nothing => {
             say("no answer found\n");
             return Ok(Tool::None);

@@ -7,7 +7,7 @@ use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::protocol::answer::{Digested, Statement};
 use crate::protocol::frame::Kind;
-use crate::protocol::message;
+use crate::protocol::message::{self, Place};
 use crate::protocol::request::hex;
 
 /// What a mail was found to hold.
@@ -36,27 +36,45 @@ pub struct HostKey {
 }
 
 /// Looks for an answer in a mail, or in a frame alone, and checks it against the keys of hosts.
+///
+/// A command's output may quote an older answer, so of several the one to `nonce` counts; without one the last of the
+/// text, where a host writes its own.
 #[must_use]
-pub fn check(mail: &[u8], keys: &[HostKey]) -> Found {
+pub fn check(mail: &[u8], keys: &[HostKey], nonce: Option<&[u8]>) -> Found {
     // a frame alone has no header: give it an empty one
     let whole = if mail.starts_with(b"netsysrq") { [b"\n", mail].concat() } else { mail.to_vec() };
     let found = message::search(Kind::Answer, &whole);
     if found.candidates.is_empty() {
         return if found.damaged.is_empty() { Found::Nothing } else { Found::Forged };
     }
-    for candidate in found.candidates {
-        let octets = candidate.into_octets();
-        let statement = keys.iter().find_map(|known| {
-            let statement = Statement::open(&octets, &known.key).ok()?;
-            let its_own = known.host.as_ref().is_none_or(|host| *host == statement.host);
-            its_own.then_some(statement)
-        });
-        if let Some(statement) = statement {
-            let output = statement.output.as_ref().and_then(|signed| attached(&whole, signed));
-            return Found::Genuine { statement: Box::new(statement), output };
-        }
+    let mut genuine: Vec<(Place, Statement)> = found
+        .candidates
+        .into_iter()
+        .filter_map(|candidate| {
+            let place = candidate.place();
+            let octets = candidate.into_octets();
+            keys.iter().find_map(|known| known.open(&octets)).map(|statement| (place, statement))
+        })
+        .collect();
+    let asked = |(_, statement): &(Place, Statement)| Some(statement.nonce.as_slice()) == nonce;
+    let in_text = |(place, _): &(Place, Statement)| *place == Place::Text;
+    let chosen = genuine
+        .iter()
+        .position(asked)
+        .or_else(|| genuine.iter().rposition(in_text))
+        .or(genuine.len().checked_sub(1));
+    let Some(chosen) = chosen else { return Found::Forged };
+    let (_, statement) = genuine.swap_remove(chosen);
+    let output = statement.output.as_ref().and_then(|signed| attached(&whole, signed));
+    Found::Genuine { statement: Box::new(statement), output }
+}
+
+impl HostKey {
+    fn open(&self, octets: &[u8]) -> Option<Statement> {
+        let statement = Statement::open(octets, &self.key).ok()?;
+        let its_own = self.host.as_ref().is_none_or(|host| *host == statement.host);
+        its_own.then_some(statement)
     }
-    Found::Forged
 }
 
 /// The attachment that has the length and digest that were signed.

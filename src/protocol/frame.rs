@@ -11,6 +11,9 @@ use unicode_normalization::UnicodeNormalization;
 /// The most symbols that a frame may have.
 pub const SYMBOLS_MAX: usize = 900;
 
+/// The most markers of one text that are looked behind.
+pub const MARKERS_MAX: usize = 128;
+
 /// The most folded characters of one text that are looked at: bounds the growth of NFKC (U+FDFA: 18-fold).
 const FOLDED_MAX: usize = 1 << 20;
 
@@ -91,7 +94,8 @@ pub fn find(kind: Kind, text: &str) -> Frames {
     let mut marked = false;
     for view in [plain, fold(&without_quote_prefixes(text)), fold(&unescaped(text))] {
         let mut rest = view.as_slice();
-        while let Some(after) = after_marker(kind, rest) {
+        for _ in 0..MARKERS_MAX {
+            let Some(after) = after_marker(kind, rest) else { break };
             marked = true;
             if let Some(body) = decode(after)
                 && !frames.bodies.contains(&body)
@@ -147,11 +151,19 @@ fn value(character: u8) -> Option<u8> {
 }
 
 fn decode(folded: &[u8]) -> Option<Vec<u8>> {
-    let values: Vec<u8> = folded.iter().filter_map(|c| value(*c)).take(SYMBOLS_MAX).collect();
-    let head = to_octets(values.get(..5)?);
-    let [VERSION, high, low] = *head.as_slice() else { return None };
+    let symbols = || folded.iter().filter_map(|c| value(*c));
+    let head: Vec<u8> = symbols().take(5).collect();
+    let [VERSION, high, low] = *to_octets(&head).as_slice() else { return None };
     let length = usize::from(u16::from_be_bytes([high, low]));
-    let octets = to_octets(values.get(..symbols_for(length))?);
+    let count = symbols_for(length);
+    if count > SYMBOLS_MAX {
+        return None;
+    }
+    let values: Vec<u8> = symbols().take(count).collect();
+    if values.len() < count {
+        return None;
+    }
+    let octets = to_octets(&values);
     let (counted, crc) = octets.split_at_checked(length.checked_add(3)?)?;
     (crc == crc32(counted).to_be_bytes()).then(|| counted.get(3..).map(<[u8]>::to_vec))?
 }

@@ -19,6 +19,8 @@ use super::time::Time;
 pub const SEARCHED: usize = 256 * 1024;
 /// How many signatures of one message are checked.
 pub const SIGNATURE_CHECKS: usize = 8;
+/// How many candidates of one message are looked at.
+pub const CANDIDATES: usize = 128;
 /// How deep forwarded messages (message/rfc822) are searched.
 pub const FORWARDS: usize = 3;
 /// How many texts of one message are searched.
@@ -135,7 +137,10 @@ pub fn search(kind: Kind, message: &[u8]) -> Search {
     texts.found.sort_by_key(|(place, _)| *place);
 
     let mut found = Search {
-        message_id: parsed.as_ref().and_then(Message::message_id).and_then(sane_id),
+        message_id: parsed
+            .as_ref()
+            .and_then(|parsed| parsed.header_raw(HeaderName::MessageId))
+            .and_then(sane_id),
         ..Search::default()
     };
     for (place, text) in &texts.found {
@@ -162,7 +167,8 @@ impl Search {
             self.damaged.push(place);
         }
         for octets in frames.bodies {
-            if !self.candidates.iter().any(|known| known.octets == octets) {
+            let known = self.candidates.iter().any(|known| known.octets == octets);
+            if !known && self.candidates.len() < CANDIDATES {
                 self.candidates.push(Candidate { octets, place });
             }
         }
@@ -263,13 +269,14 @@ fn body_of(message: &[u8]) -> &[u8] {
     at.and_then(|at| message.get(at..)).unwrap_or(message)
 }
 
-/// The id in angle brackets, if it is short printable ASCII with one `@`: what an answer may refer to.
-fn sane_id(id: &str) -> Option<String> {
+/// The id in angle brackets, if the field is one short id of printable ASCII: what an answer may refer to.
+fn sane_id(field: &str) -> Option<String> {
+    let id = field.trim_matches([' ', '\t', '\r', '\n']);
     let sane = |part: &str| {
         !part.is_empty() && part.bytes().all(|c| c.is_ascii_graphic() && !b"<>@".contains(&c))
     };
-    let (left, right) = id.split_once('@')?;
-    (id.len() <= 200 && sane(left) && sane(right)).then(|| format!("<{id}>"))
+    let (left, right) = id.strip_prefix('<')?.strip_suffix('>')?.split_once('@')?;
+    (id.len() <= 200 && sane(left) && sane(right)).then(|| id.to_owned())
 }
 
 #[cfg(test)]

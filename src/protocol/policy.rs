@@ -230,6 +230,15 @@ impl<'k> Verified<'k> {
     /// [`Stop::Refused`] for another host's request, and for one whose nonce this spool may have forgotten;
     /// [`Stop::Deferred`] for one from the future.
     pub fn judge(self, policy: &'k Policy, ledger: &Ledger) -> Result<Judged<'k>, Stop> {
+        let verdict = self.verdict(policy, ledger)?;
+        Ok(Judged { verified: self, verdict })
+    }
+
+    /// The verdict alone: for a job whose nonce is spent.
+    ///
+    /// # Errors
+    /// As [`Verified::judge`].
+    pub(super) fn verdict(&self, policy: &'k Policy, ledger: &Ledger) -> Result<Verdict<'k>, Stop> {
         let request = self.request();
         self.check_audience(policy)?;
         if request.issued.after(policy.skew) < ledger.epoch {
@@ -241,8 +250,7 @@ impl<'k> Verified<'k> {
         if request.issued.before(policy.skew) > ledger.now {
             return Err(Stop::Deferred(Deferral::Future));
         }
-        let verdict = verdict(self.key(), request, policy, ledger);
-        Ok(Judged { verified: self, verdict })
+        Ok(verdict(self.key(), request, policy, ledger))
     }
 
     fn check_audience(&self, policy: &Policy) -> Result<(), Refusal> {

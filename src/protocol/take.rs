@@ -10,10 +10,10 @@ use super::claim::Here;
 use super::command::{Argument, Command};
 use super::id::Id;
 use super::job::{End, Journal, Name, Next, Notice, Record, State};
-use super::keyring::{Key, Keyring};
+use super::keyring::{Key, Keyring, Verified};
 use super::letter::{Letterhead, Outcome, Report};
 use super::message::Candidate;
-use super::policy::{Action, Deed, Judged, Ledger, Policy, Verdict};
+use super::policy::{Action, Deed, Ledger, Policy, Verdict};
 use super::refusal::Stop;
 use super::request::Request;
 use super::time::Time;
@@ -123,7 +123,7 @@ struct Held<'k, J> {
     journal: J,
     name: Name,
     state: State,
-    judged: Judged<'k>,
+    verified: Verified<'k>,
 }
 
 impl<'k, J: Journal> Job<'k, J> {
@@ -159,22 +159,12 @@ impl<'k, J: Journal> Job<'k, J> {
             let (mail, end) = (finished.mail.clone(), finished.end.clone());
             return Self::Unsent(Unsent { journal, name, to, mail, end });
         }
-        // The claim stands for window and replay; everything else is judged as of today.
-        let today = Ledger {
-            now: here.now.max(state.received),
-            revoked: ledger.revoked.clone(),
-            ..Ledger::default()
-        };
-        match verified.judge(policy, &today) {
-            Ok(judged) => Held { journal, name, state, judged }.settle(next, policy, here),
-            Err(Stop::Refused(refusal)) => lost(journal, refusal.reason()),
-            Err(Stop::Deferred(deferral)) => lost(journal, deferral.reason()),
-        }
+        Held { journal, name, state, verified }.settle(next, policy, ledger, here)
     }
 }
 
 impl<'k, J: Journal> Held<'k, J> {
-    fn settle(self, next: Next, policy: &Policy, here: &Here) -> Job<'k, J> {
+    fn settle(self, next: Next, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
         let (claimed, why) = (word(&self.state.verdict), self.state.why.clone());
         match next {
             Next::Back => {
@@ -192,14 +182,24 @@ impl<'k, J: Journal> Held<'k, J> {
             }
             Next::Say => self.settled(claimed, why, Outcome::bare(End::Unrun)),
             Next::GiveUp | Next::Nothing | Next::Send => Job::Done,
-            Next::Start => self.begin(policy, here),
+            Next::Start => self.begin(policy, ledger, here),
         }
     }
 
-    /// By today's verdict.
-    fn begin(self, policy: &Policy, here: &Here) -> Job<'k, J> {
-        let (key, request) = (self.judged.key(), self.judged.request());
-        match self.judged.verdict().clone() {
+    /// By today's verdict: the claim stands for window and replay, everything else is judged anew.
+    fn begin(self, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
+        let today = Ledger {
+            now: here.now.max(self.state.received),
+            revoked: ledger.revoked.clone(),
+            ..Ledger::default()
+        };
+        let (key, request) = (self.verified.key(), self.verified.request());
+        let verdict = match self.verified.verdict(policy, &today) {
+            Ok(verdict) => verdict,
+            Err(Stop::Refused(refusal)) => Verdict::Unavailable(refusal.to_string()),
+            Err(Stop::Deferred(deferral)) => Verdict::Unavailable(deferral.to_string()),
+        };
+        match verdict {
             Verdict::Run(Action::Ping) => {
                 let words = ping(key, request, policy, here);
                 self.settled("run", String::new(), Outcome::said(words))
@@ -237,8 +237,8 @@ impl<'k, J: Journal> Held<'k, J> {
     ) -> Report<'a> {
         Report {
             stage,
-            key: self.judged.key(),
-            request: self.judged.request(),
+            key: self.verified.key(),
+            request: self.verified.request(),
             received: self.state.received,
             message_id: self.state.message_id.as_deref(),
             verdict,
@@ -275,7 +275,7 @@ impl<'k, J: Journal> Ready<'k, J> {
         let _untaken = host.hand_over(&Letter {
             stage: Stage::Notice,
             job: &self.held.name,
-            to: &self.held.judged.key().answer_to,
+            to: &self.held.verified.key().answer_to,
             mail: &mail,
         });
         self.held.journal.append(&Record::Noticed { at: host.here().now })?;
@@ -298,7 +298,7 @@ impl<'k, J: Journal> Ready<'k, J> {
 impl<'k, J: Journal> Started<'k, J> {
     /// Does the deed: the one place where anything is done.
     pub fn run(self, host: &mut impl Host) -> Settled<'k, J> {
-        let (key, request) = (self.held.judged.key(), self.held.judged.request());
+        let (key, request) = (self.held.verified.key(), self.held.verified.request());
         let outcome = host.perform(&self.deed, key, request);
         Settled { held: self.held, verdict: "run", why: String::new(), outcome }
     }
@@ -319,7 +319,7 @@ impl<J: Journal> Settled<'_, J> {
             (mail, written) = self.write_down(letterhead, here);
         }
         written?;
-        let to = self.held.judged.key().answer_to.clone();
+        let to = self.held.verified.key().answer_to.clone();
         let (journal, name) = (self.held.journal, self.held.name);
         Ok(Unsent { journal, name, to, mail, end: self.outcome.end })
     }
@@ -344,9 +344,9 @@ impl<J: Journal> Settled<'_, J> {
     /// What the log and whoever is notified are told: verdict, and how it ended.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let request = self.held.judged.request();
+        let request = self.held.verified.request();
         Summary {
-            key: self.held.judged.key().id.clone(),
+            key: self.held.verified.key().id.clone(),
             command: request.command.join(" "),
             verdict: self.verdict,
             end: self.outcome.end.clone(),

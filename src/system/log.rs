@@ -1,5 +1,6 @@
 //! The log: one line an ending to `/dev/log`, facility LOG_AUTHPRIV, fields `name=value`.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
@@ -16,13 +17,18 @@ const LINE: usize = 960;
 /// Lines about unverified mail, a minute.
 const UNVERIFIED: u32 = 60;
 
+/// Lines about unverified mail that one process writes where they cannot be counted.
+const UNCOUNTED: u32 = 8;
+
 /// Where lines go.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Log {
     /// Also to standard error: by hand only, never for a mail system.
     pub verbose: bool,
     /// The state directory: where the lines about unverified mail are counted.
     pub state: Option<PathBuf>,
+    /// How many lines were written without being counted there.
+    pub uncounted: Cell<u32>,
 }
 
 /// One line: a word and its fields.
@@ -97,9 +103,13 @@ impl Log {
     }
 
     fn is_flooded(&self) -> bool {
-        let Some(state) = &self.state else { return false };
-        let bucket = state.join("rate/_unverified");
-        rate::take(&bucket, UNVERIFIED, 60, clock::now()).is_ok_and(|a| a != Admission::Within)
+        let counted = self.state.as_ref().and_then(|state| {
+            rate::take(&state.join("rate/_unverified"), UNVERIFIED, 60, clock::now()).ok()
+        });
+        counted.map_or_else(
+            || self.uncounted.replace(self.uncounted.get().saturating_add(1)) >= UNCOUNTED,
+            |admission| admission != Admission::Within,
+        )
     }
 }
 

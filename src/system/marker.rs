@@ -23,12 +23,13 @@ const FIRST_LINE: &str = "netsysrq-mail spool 1";
 /// When there is no marker, or it is damaged, of another version, or of another machine, user or file.
 pub fn read(state: &Path) -> io::Result<Time> {
     let path = state.join(NAME);
-    let text = fs::read_to_string(&path).map_err(|error| {
+    let octets = fs::read(&path).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             return fault(state, "there is no spool here", "run netsysrq-mail init");
         }
         error
     })?;
+    let text = String::from_utf8_lossy(&octets);
     let (body, check) = text
         .trim_end()
         .rsplit_once('\n')

@@ -102,6 +102,10 @@ impl FileSpool {
     pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
         check_owner(state)?;
         write_number(&state.join("seen"), 0)?;
+        if read_number(&state.join("low-water")).is_err() {
+            // what it kept out was issued before this epoch
+            write_number(&state.join("low-water"), 0)?;
+        }
         marker::write(state, epoch)
     }
 
@@ -487,8 +491,11 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 /// One user a spool: another would leave files that the first cannot read.
 fn check_owner(state: &Path) -> io::Result<()> {
-    let metadata = fs::metadata(state)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", state.display())))?;
+    let metadata = fs::metadata(state).map_err(|error| {
+        let mend = "; run netsysrq-mail init";
+        let mend = if error.kind() == io::ErrorKind::NotFound { mend } else { "" };
+        io::Error::new(error.kind(), format!("{}: {error}{mend}", state.display()))
+    })?;
     let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
     if owner != geteuid().as_raw() {
         let name = accounts::find(&owner.to_string()).map_or(owner.to_string(), |a| a.name);

@@ -203,6 +203,42 @@ grace   = "1s"
         self.tool_on(&["deliver", "--verbose", "--wait", "--profile", profile], message)
     }
 
+    /// Makes `program`, a copy of the program under test, in the site.
+    pub(crate) fn copy_program(&self) -> PathBuf {
+        let path = self.path("program");
+        // by a process of its own: a child of another test's thread would have the copy open for writing (ETXTBSY)
+        let copied = run(Command::new("cp").arg(PROGRAM).arg(&path), b"");
+        assert_eq!(copied.status, 0, "{copied:?}");
+        path
+    }
+
+    /// Writes a script in the site that can be run.
+    pub(crate) fn write_script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        // by a process of its own, as above
+        let written = run(
+            Command::new("sh").args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(&path),
+            text.as_bytes(),
+        );
+        assert_eq!(written.status, 0, "{written:?}");
+        path
+    }
+
+    /// Gives the whole site, and a copy of the program in it, to `nobody` (uid 65534). For root.
+    pub(crate) fn give_to_nobody(&self) {
+        self.copy_program();
+        let given = run(Command::new("chown").args(["-hR", "65534:65534"]).arg(self.root()), b"");
+        assert_eq!(given.status, 0, "{given:?}");
+    }
+
+    /// Runs the program as `nobody`, to whom the site was given.
+    pub(crate) fn as_nobody(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+        command.arg(self.path("program")).arg("--config").arg(self.path("config.toml"));
+        run(command.args(arguments), stdin)
+    }
+
     /// The answers so far, oldest first.
     pub(crate) fn answers(&self) -> Vec<String> {
         let mut paths: Vec<PathBuf> = fs::read_dir(self.path("answers"))
@@ -227,6 +263,26 @@ pub(crate) fn message(text: &str) -> String {
     )
 }
 
+/// Writes a script and makes it a program. Another process does: one that we wrote ourselves could not be run while a
+/// child that another test is just starting still holds it open.
+pub(crate) fn write_script(path: &Path, text: &str) {
+    let mut shell = Command::new("/bin/sh");
+    let written = run(
+        shell.args(["-c", r#"cat >"$0" && chmod 755 "$0""#]).arg(path),
+        format!("#!/bin/sh\n{text}\n").as_bytes(),
+    );
+    assert_eq!(written.status, 0, "{written:?}");
+}
+
+/// The Python that has the packages of the peers.
+pub(crate) fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("NETSYSRQ_TEST_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        missing("the Python of NETSYSRQ_TEST_PYTHON");
+    }
+    python
+}
+
 /// A program that a test needs, if it is there. Where CI is set a missing one is a failure.
 pub(crate) fn needed(program: &str) -> Option<PathBuf> {
     let found = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/dovecot"]
@@ -243,4 +299,13 @@ pub(crate) fn needed(program: &str) -> Option<PathBuf> {
 pub(crate) fn missing(what: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what} is missing; ./test installs it");
     eprintln!("SKIPPED: {what} is missing; ./test installs it");
+}
+
+/// Whether this is root, which may switch users and mount; says loudly that a test is skipped if not.
+pub(crate) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: needs root");
+    }
+    root
 }

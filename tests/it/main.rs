@@ -1,0 +1,25 @@
+//! The program as others meet it: its command line, its mail systems, its files.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests touch the world")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+mod bad_config;
+mod bad_mail;
+mod commands;
+mod fixtures;
+mod interop;
+mod procmail;
+mod spool;
+mod story;
+mod transports;
