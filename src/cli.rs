@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod init;
 mod keygen;
+mod log;
 mod resume;
 mod sign;
 mod verify;
@@ -53,18 +54,15 @@ enum Verb {
     Verify(verify::Options),
     /// Tell the whole story in a temporary directory
     Demo,
-    /// Carry a claimed job to its answer
-    #[command(hide = true)]
-    Resume {
-        /// The job
-        #[arg(long, value_name = "JOB")]
-        only: String,
-    },
+    /// Say what became of requests, newest first
+    Log,
+    /// Take up what a crash, a reboot or a mail system that was down has left
+    Resume(resume::Options),
 }
 
 /// The verbs that are not a delivery.
-pub const TOOLS: [&str; 8] =
-    ["sign", "keygen", "init", "check", "explain", "verify", "demo", "resume"];
+pub const TOOLS: [&str; 9] =
+    ["sign", "keygen", "init", "check", "explain", "verify", "demo", "log", "resume"];
 
 /// Runs a tool.
 #[must_use]
@@ -92,7 +90,8 @@ pub fn tool(arguments: &[String]) -> Tool {
             verify::run(&options, json).map_err(|fault| (fault, Tool::CannotTell))
         }
         Verb::Demo => demo::run().map_err(|fault| (fault, Tool::No)),
-        Verb::Resume { only } => Ok(resume::run(config, &only)),
+        Verb::Log => log::run(config, json).map_err(|fault| (fault, Tool::CannotTell)),
+        Verb::Resume(options) => Ok(resume::run(&options, config)),
     };
     done.unwrap_or_else(|(fault, tool)| {
         drop(writeln!(io::stderr(), "netsysrq-mail: {fault}"));

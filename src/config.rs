@@ -26,6 +26,7 @@ use crate::protocol::openssh;
 use crate::protocol::policy::{BUILT_IN, Policy, SYSRQ};
 use crate::system::accounts;
 use crate::system::mailer::{self, Smtp, Transport};
+use crate::system::sysrq::Settings;
 use crate::system::trusted_file::{self, Purpose, Untrusted};
 use entries::{AnswerEntry, CommandEntry, File, KeyEntry, TransportName};
 
@@ -54,20 +55,7 @@ pub struct Configuration {
     /// Addresses that get a line for each accepted or denied request.
     pub notify: Vec<String>,
     /// How SysRq keys are pressed.
-    pub sysrq: Sysrq,
-}
-
-/// How SysRq keys are pressed.
-#[derive(Clone, Debug)]
-pub struct Sysrq {
-    /// The file that takes keys.
-    pub trigger: PathBuf,
-    /// The kernel's log.
-    pub kmsg: PathBuf,
-    /// How long to wait for each "complete" line.
-    pub wait: Duration,
-    /// How long after a notice was handed over the first key, or a command that ends the machine, waits.
-    pub settle: Duration,
+    pub sysrq: Settings,
 }
 
 /// What is wrong in a configuration, where, and how to mend it.
@@ -163,7 +151,14 @@ impl Reader<'_> {
             self.check_host_key(letterhead, &keyring);
         }
         let (letterhead, transport) = answer?;
-        let policy = Policy { names, groups, skew: file.skew.0, commands };
+        let sysrq = Settings {
+            trigger: file.sysrq.trigger.0,
+            kmsg: file.sysrq.kmsg.0,
+            wait: file.sysrq.wait.0,
+            settle: file.sysrq.settle.0,
+        };
+        let sysrq_fault = sysrq.fault();
+        let policy = Policy { names, groups, skew: file.skew.0, commands, sysrq_fault };
         Some(Configuration {
             path: self.path.to_owned(),
             keyring,
@@ -174,12 +169,7 @@ impl Reader<'_> {
             letterhead,
             transport,
             notify,
-            sysrq: Sysrq {
-                trigger: file.sysrq.trigger.0,
-                kmsg: file.sysrq.kmsg.0,
-                wait: file.sysrq.wait.0,
-                settle: file.sysrq.settle.0,
-            },
+            sysrq,
         })
     }
 

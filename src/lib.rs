@@ -32,18 +32,18 @@
 //! Judging what nobody verified:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::{message::Candidate, policy::{Clock, Policy}};
-//! fn judge(candidate: Candidate, policy: &Policy, clock: Clock) {
-//!     let _ = candidate.judge(policy, clock);
+//! # use netsysrq_mail::protocol::{message::Candidate, policy::{Ledger, Policy}};
+//! fn judge(candidate: Candidate, policy: &Policy, ledger: &Ledger) {
+//!     let _ = candidate.judge(policy, ledger);
 //! }
 //! ```
 //!
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::{keyring::Keyring, message::Candidate, policy::{Clock, Policy}};
-//! fn judge(candidate: Candidate, keyring: &Keyring, policy: &Policy, clock: Clock) {
-//!     let _ = candidate.verify(keyring).map(|verified| verified.judge(policy, clock).map(drop));
+//! # use netsysrq_mail::protocol::{keyring::Keyring, message::Candidate, policy::{Ledger, Policy}};
+//! fn judge(candidate: Candidate, keyring: &Keyring, policy: &Policy, ledger: &Ledger) {
+//!     let _ = candidate.verify(keyring).map(|verified| verified.judge(policy, ledger).map(drop));
 //! }
 //! ```
 //!

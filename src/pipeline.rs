@@ -7,13 +7,13 @@ use crate::protocol::job::{End, Journal};
 use crate::protocol::keyring::{Keyring, Verified};
 use crate::protocol::letter::Letterhead;
 use crate::protocol::message::Candidate;
-use crate::protocol::policy::{Clock, Policy};
+use crate::protocol::policy::{Ledger, Policy};
 use crate::protocol::refusal::Stop;
-use crate::protocol::take::{Host, Job};
+use crate::protocol::take::{Host, Job, Settled, Summary, Unsent};
 
 /// The delivery: out of octets that anybody may have sent, a request whose nonce is spent.
 ///
-/// `open` gives the spool and its clock; it is called for a verified request only. `noted` sees that request
+/// `open` gives the spool and its ledger; it is called for a verified request only. `noted` sees that request
 /// whatever becomes of it.
 ///
 /// # Errors
@@ -24,16 +24,17 @@ pub fn accept<S: Spool>(
     policy: &Policy,
     message_id: Option<String>,
     noted: impl FnOnce(&Verified<'_>),
-    open: impl FnOnce() -> io::Result<(S, Clock)>,
+    open: impl FnOnce() -> io::Result<(S, Ledger)>,
 ) -> Result<(Claimed<S::Journal>, S), Stop> {
     let verified = candidate.verify(keyring)?;
     noted(&verified);
-    let (mut spool, clock) = open()?;
-    let claimed = verified.judge(policy, clock)?.claim(&mut spool, message_id)?;
+    let (mut spool, ledger) = open()?;
+    let claimed = verified.judge(policy, &ledger)?.claim(&mut spool, message_id)?;
     Ok((claimed, spool))
 }
 
-/// The runner, and whoever resumes for it: out of a job under its lock, an answer handed over.
+/// The runner, and whoever resumes for it: out of a job under its lock, an answer handed over. `settled` is told the
+/// outcome once it is on the disk.
 ///
 /// # Errors
 /// When a step cannot be made durable, or the answer was not taken: the job stays for the next to resume it.
@@ -41,17 +42,42 @@ pub fn conclude<J: Journal>(
     job: Job<'_, J>,
     letterhead: &Letterhead,
     host: &mut impl Host,
-) -> io::Result<Option<End>> {
+    settled: impl FnOnce(&Summary),
+) -> io::Result<Ended> {
     let unsent = match job {
-        Job::Done => return Ok(None),
+        Job::Done => return Ok(Ended::Before),
+        Job::Lost(lost, why) => return lost.close(&host.here()).map(|()| Ended::Lost(why)),
         Job::Ready(ready) => {
             let started = ready.announce(letterhead, host)?.start(host.here())?;
-            started.run(host).finish(letterhead, &host.here())?
+            finish(started.run(host), letterhead, host, settled)?
         }
-        Job::Settled(settled) => settled.finish(letterhead, &host.here())?,
+        Job::Settled(done) => finish(done, letterhead, host, settled)?,
         Job::Unsent(unsent) => unsent,
     };
-    unsent.answer(host).map(Some)
+    unsent.answer(host).map(Ended::Answered)
+}
+
+fn finish<J: Journal>(
+    done: Settled<'_, J>,
+    letterhead: &Letterhead,
+    host: &mut impl Host,
+    settled: impl FnOnce(&Summary),
+) -> io::Result<Unsent<J>> {
+    let summary = done.summary();
+    let unsent = done.finish(letterhead, &host.here())?;
+    settled(&summary);
+    Ok(unsent)
+}
+
+/// How a job was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its answer was handed over.
+    Answered(End),
+    /// It was over before.
+    Before,
+    /// Nobody can be answered; why.
+    Lost(String),
 }
 
 #[cfg(test)]
@@ -68,11 +94,14 @@ mod tests {
     use crate::protocol::command::{Account, Answering, Command, Word};
     use crate::protocol::cose::{self, Lock, Seal};
     use crate::protocol::id::Id;
+    use crate::protocol::job::Answer;
     use crate::protocol::job::{Name, Record, State};
     use crate::protocol::keyring::Key;
     use crate::protocol::letter::Outcome;
+    use crate::protocol::policy::Deed;
     use crate::protocol::request::Request;
-    use crate::protocol::take::Letter;
+    use crate::protocol::sysrq::Keys;
+    use crate::protocol::take::{Letter, Locked};
     use crate::protocol::time::Time;
 
     const NOW: Time = Time::from_unix(1_763_665_351);
@@ -83,6 +112,7 @@ mod tests {
         entries: Rc<RefCell<Vec<String>>>,
         journal: Rc<RefCell<Vec<Record>>>,
         fails_at: Option<&'static str>,
+        boot: &'static str,
     }
 
     impl Diary {
@@ -129,7 +159,7 @@ mod tests {
         }
 
         fn here(&self) -> Here {
-            Here { now: NOW, boot: "boot".into() }
+            Here { now: NOW, boot: self.boot.into(), booted: NOW }
         }
     }
 
@@ -138,8 +168,13 @@ mod tests {
             Spool::here(self)
         }
 
-        fn run(&mut self, _: &Command, argv: &[String], _: &Key, _: &Request) -> Outcome {
-            self.enter(&format!("run:{}", argv.join(","))).unwrap();
+        fn perform(&mut self, deed: &Deed<'_>, _: &Key, _: &Request) -> Outcome {
+            let entry = match deed {
+                Deed::Run { argv, .. } => format!("run:{}", argv.join(",")),
+                Deed::Press(keys) => format!("press:{keys}"),
+                Deed::Last(_) | Deed::Revoke(_) => "spool".to_owned(),
+            };
+            self.enter(&entry).unwrap();
             Outcome::bare(End::Exited(0))
         }
 
@@ -189,7 +224,7 @@ mod tests {
                 lock: Lock::Ed25519(alice.verifying_key()),
                 answer_to: "alice@example.com".into(),
                 allow: vec![id("off"), id("ping")],
-                sysrq: vec![],
+                sysrq: vec![Keys::parse("sub").unwrap(), Keys::parse("mtw").unwrap()],
                 max_ttl: Duration::from_secs(7200),
                 per_hour: 60,
                 not_before: None,
@@ -203,6 +238,7 @@ mod tests {
                 names: vec!["web1".into()],
                 groups: vec![],
                 skew: Duration::from_secs(300),
+                sysrq_fault: None,
                 commands: BTreeMap::from([(id("off"), command)]),
             },
             letterhead: Letterhead {
@@ -220,7 +256,7 @@ mod tests {
             issued: NOW,
             expires: NOW.after(Duration::from_secs(3600)),
             nonce: vec![7; 16],
-            command: vec![command.into()],
+            command: command.split(' ').map(Into::into).collect(),
             dry: false,
         };
         let payload = request.encode().unwrap();
@@ -230,14 +266,14 @@ mod tests {
     /// Delivers, and runs what was claimed.
     fn tell(site: &Site, command: &str, fails_at: Option<&'static str>) -> Diary {
         let diary = Diary { fails_at, ..Diary::default() };
-        let clock = Clock { now: NOW, epoch: Time::default(), low_water: 0 };
+        let ledger = Ledger { now: NOW, ..Ledger::default() };
         let accepted = accept(
             candidate(&site.signer, command),
             &site.keyring,
             &site.policy,
             None,
             |_| {},
-            || diary.enter("open").map(|()| (diary.clone(), clock)),
+            || diary.enter("open").map(|()| (diary.clone(), ledger)),
         );
         if let Ok((claimed, _)) = accepted {
             let (name, journal) = claimed.into_job();
@@ -248,8 +284,10 @@ mod tests {
 
     fn take_up(site: &Site, diary: &Diary, name: Name, journal: Diary) {
         let here = Host::here(diary);
-        let job = Job::take(name, journal, diary.state(), &site.keyring, &site.policy, &here);
-        let _outcome = conclude(job.unwrap(), &site.letterhead, &mut diary.clone());
+        let locked = Locked { name, journal, state: diary.state() };
+        let ledger = Ledger::default();
+        let job = Job::take(locked, &site.keyring, &site.policy, &ledger, &here);
+        let _outcome = conclude(job, &site.letterhead, &mut diary.clone(), |_| {});
     }
 
     #[test]
@@ -265,6 +303,28 @@ mod tests {
         let expected = "open admit spend notice send:notice noticed running run:/sbin/off \
                         finished send:result answered";
         assert_eq!(diary.read(), expected);
+    }
+
+    #[test]
+    fn keys_that_may_end_the_machine_are_announced_and_reports_are_not() {
+        let drastic = tell(&site(Answering::After), "sysrq sub", None);
+        assert!(drastic.read().contains("notice send:notice noticed running press:sub"));
+        let report = tell(&site(Answering::After), "sysrq mtw", None);
+        assert!(report.read().starts_with("open admit spend running press:mtw"));
+        let unlisted = tell(&site(Answering::After), "sysrq b", None);
+        assert_eq!(unlisted.read(), "open admit spend finished send:result answered");
+    }
+
+    #[test]
+    fn a_machine_that_is_back_says_so_and_presses_nothing_again() {
+        let site = site(Answering::After);
+        let whole = tell(&site, "sysrq sub", None).journal.borrow().clone();
+        let running = whole.iter().position(|r| matches!(r, Record::Running { .. })).unwrap();
+        let diary = Diary { boot: "another boot", ..Diary::default() };
+        *diary.journal.borrow_mut() = whole[..=running].to_vec();
+        let name = Name { hour: 1, key: Id::new("alice").unwrap(), cti: "07".repeat(16) };
+        take_up(&site, &diary, name, diary.clone());
+        assert_eq!(diary.read(), "finished send:back answered");
     }
 
     #[test]
@@ -314,7 +374,7 @@ mod tests {
             take_up(&site, &diary, name, diary.clone());
             let runs = diary.read().matches("run:").count();
             assert_eq!(runs, usize::from(!started), "kept {kept}: {}", diary.read());
-            assert!(diary.state().answered, "kept {kept}");
+            assert_eq!(diary.state().answer, Answer::HandedOver, "kept {kept}");
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod openssh;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod sysrq;
 pub mod take;
 pub mod time;
 pub mod walk;

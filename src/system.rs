@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod clock;
 pub mod exec;
+pub mod history;
 pub mod log;
 pub mod mailer;
 pub mod marker;
@@ -12,4 +13,5 @@ pub mod rate;
 pub mod runner;
 pub mod spool;
 pub mod stdin;
+pub mod sysrq;
 pub mod trusted_file;

@@ -60,7 +60,7 @@ impl Findings {
 
 fn installation(config: &Configuration, findings: &mut Findings) {
     let path = config.path.as_path();
-    if let Err(error) = FileSpool::open(&config.state).and_then(|spool| spool.clock()) {
+    if let Err(error) = FileSpool::open(&config.state).and_then(|spool| spool.ledger().map(drop)) {
         findings.error(path, &error.to_string(), "until then every request is deferred");
     }
     for command in config.policy.commands.values() {

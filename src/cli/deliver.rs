@@ -184,8 +184,8 @@ impl Delivery<'_> {
             |verified| about = Some(About::new(verified)),
             || {
                 let spool = FileSpool::open(state)?;
-                let clock = spool.clock()?;
-                Ok((spool, clock))
+                let ledger = spool.ledger()?;
+                Ok((spool, ledger))
             },
         );
         let described = |line: Line| match &about {

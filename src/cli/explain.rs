@@ -8,10 +8,9 @@ use super::say;
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
 use crate::protocol::message::{Candidate, SEARCHED};
-use crate::protocol::policy::{Action, Clock, Verdict};
+use crate::protocol::policy::{Action, Deed, Ledger, Verdict};
 use crate::protocol::refusal::{Refusal, Stop};
 use crate::protocol::request::Request;
-use crate::protocol::time::Time;
 use crate::system::spool::FileSpool;
 use crate::system::{clock, stdin};
 
@@ -114,13 +113,13 @@ fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Fin
     };
     let request = verified.request().clone();
     let name = verified.job_name();
-    let spool = FileSpool::open(&config.state).and_then(|spool| Ok((spool.clock()?, spool)));
+    let spool = FileSpool::open(&config.state).and_then(|spool| Ok((spool.ledger()?, spool)));
     // without a spool, as of an empty one
-    let clock = match &spool {
-        Ok((clock, _)) => *clock,
-        Err(_) => Clock { now: clock::now(), epoch: Time::default(), low_water: 0 },
+    let ledger = match &spool {
+        Ok((ledger, _)) => ledger.clone(),
+        Err(_) => Ledger { now: clock::now(), ..Ledger::default() },
     };
-    let finding = match verified.judge(&config.policy, clock) {
+    let finding = match verified.judge(&config.policy, &ledger) {
         Ok(judged) => {
             let (verdict, why) = (judged.verdict(), judged.verdict().why());
             match verdict {
@@ -162,6 +161,9 @@ fn describe(action: &Action<'_>) -> String {
     match action {
         Action::Help => "built in: help".to_owned(),
         Action::Ping => "built in: ping".to_owned(),
-        Action::Run { argv, command } => format!("{argv:?} as {}", command.account.name),
+        Action::Do(Deed::Last(count)) => format!("built in: tell of the last {count}"),
+        Action::Do(Deed::Press(keys)) => format!("SysRq keys {keys}"),
+        Action::Do(Deed::Revoke(id)) => format!("built in: revoke {id}"),
+        Action::Do(Deed::Run { argv, command }) => format!("{argv:?} as {}", command.account.name),
     }
 }

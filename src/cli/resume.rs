@@ -1,4 +1,4 @@
-//! `resume --only JOB`: the runner. It takes up one job under its lock and carries it to its answer.
+//! `resume`: takes up what a crash, a reboot or a mail system that was down has left; and with `--only`, the runner.
 
 use std::fs::File;
 use std::io;
@@ -6,70 +6,186 @@ use std::path::Path;
 
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
-use crate::pipeline;
-use crate::protocol::job::{End, Name};
-use crate::protocol::take::Job;
+use crate::pipeline::{self, Ended};
+use crate::protocol::claim::Spool;
+use crate::protocol::job::{Name, Next};
+use crate::protocol::take::{Job, Locked};
+use crate::system::exec;
 use crate::system::log::{Line, Log};
 use crate::system::runner::{self, Machine};
-use crate::system::spool::{FileSpool, Found};
+use crate::system::spool::{FileJournal, FileSpool, Found};
 
-/// The verb's own process: detached from the delivery that started it.
-pub(super) fn run(config: Option<&Path>, job: &str) -> Tool {
+/// Options of `resume`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Options {
+    /// This job alone, as the log names it
+    #[arg(long, value_name = "JOB")]
+    only: Option<String>,
+    /// At most so many jobs
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max: usize,
+    /// Wait for commands that are started
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Resumes. Prints nothing: it is called by cron.
+pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
+    exec::close_leaked_descriptors();
     // fails where we lead a session already, which is as good
     let _leader = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    runner::outlive_the_mail_system();
     let log = Log::default();
-    let Some(name) = Name::parse(job) else { return Tool::Usage };
-    match config::load(&config::path(config)) {
-        Ok(config) => match runner::inherited() {
-            Ok(file) => inline(&config, &log, &name, file),
-            Err(error) => fault(&log, &name, &error.to_string()),
+    let done = match config::load(&config::path(config)) {
+        Ok(config) => match &options.only {
+            Some(job) => only(&config, &log, job),
+            None => all(&config, &log, options),
         },
         Err(faults) => {
-            let first = faults.first().map(ToString::to_string).unwrap_or_default();
-            fault(&log, &name, &first)
+            Err(io::Error::other(faults.first().map(ToString::to_string).unwrap_or_default()))
         }
-    }
-}
-
-/// Carries a job, whose open file has the lock, to its answer.
-pub(super) fn inline(config: &Configuration, log: &Log, name: &Name, file: File) -> Tool {
-    match conclude(config, log, name, file) {
-        Ok(Some(end)) => {
-            let line = Line::info("answered").with("key", name.key.as_str()).with("cti", &name.cti);
-            log.write(&line.with("end", &end.word()));
-            Tool::Yes
-        }
-        Ok(None) => Tool::Yes,
-        Err(error) => fault(log, name, &error.to_string()),
-    }
-}
-
-fn conclude(config: &Configuration, log: &Log, name: &Name, file: File) -> io::Result<Option<End>> {
-    let spool = FileSpool::open(&config.state)?;
-    let (journal, state) = match spool.take_file(name, file)? {
-        Found::Taken(journal, state) => (journal, state),
-        Found::Busy | Found::Missing => return Ok(None),
-        Found::Damaged => return Err(io::Error::other("the job's journal is damaged")),
     };
-    let here = runner::here();
-    let job = Job::take(name.clone(), journal, *state, &config.keyring, &config.policy, &here)
-        .map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    done.unwrap_or_else(|error| {
+        log.write(&Line::error("not-resumed").with("error", &error.to_string()));
+        Tool::CannotTell
+    })
+}
+
+/// The runner, whose standard input is the job with its lock; or a person who names a job.
+fn only(config: &Configuration, log: &Log, job: &str) -> io::Result<Tool> {
+    let Some(name) = Name::parse(job) else { return Ok(Tool::Usage) };
+    let spool = FileSpool::open(&config.state)?;
+    let found = match spool.take_file(&name, runner::inherited()?) {
+        Ok(found) => found,
+        Err(_) => spool.take(&name)?,
+    };
+    match found {
+        Found::Taken(locked) => Ok(conclude(config, log, &spool, *locked)),
+        Found::Busy => Ok(Tool::No),
+        Found::Missing => Err(io::Error::other(format!("there is no job {name}"))),
+        Found::Damaged => Err(io::Error::other(format!("{name}: the journal is damaged"))),
+    }
+}
+
+fn all(config: &Configuration, log: &Log, options: &Options) -> io::Result<Tool> {
+    let spool = FileSpool::open(&config.state)?;
+    let Some(_lock) = spool.resume_lock()? else {
+        log.write(&Line::info("resume-busy"));
+        return Ok(Tool::Yes);
+    };
+    let here = spool.here();
+    let (mut taken, mut unsent) = (0_usize, false);
+    for name in spool.jobs()? {
+        let state = match spool.peek(&name) {
+            Ok(state) if state.is_over() => continue,
+            Ok(state) => state,
+            Err(error) => {
+                log.write(
+                    &Line::error("damaged")
+                        .with("job", &name.to_string())
+                        .with("error", &error.to_string()),
+                );
+                continue;
+            }
+        };
+        if !state.is_due(here.now) || taken >= options.max {
+            unsent = true;
+            continue;
+        }
+        taken = taken.saturating_add(1);
+        unsent |= take_up(config, log, &spool, &name, options)? != Tool::Yes;
+    }
+    prune(config, log, &spool);
+    Ok(if unsent { Tool::No } else { Tool::Yes })
+}
+
+/// One job that is not over: a command goes to a runner of its own, so that it does not hold up the rest.
+fn take_up(
+    config: &Configuration,
+    log: &Log,
+    spool: &FileSpool,
+    name: &Name,
+    options: &Options,
+) -> io::Result<Tool> {
+    let Found::Taken(locked) = spool.take(name)? else { return Ok(Tool::Yes) };
+    let here = spool.here();
+    if locked.state.next(here.now, &here.boot) == Next::Start && !options.wait {
+        runner::detach(name, locked.journal, &config.path)?;
+        return Ok(Tool::Yes);
+    }
+    Ok(conclude(config, log, spool, *locked))
+}
+
+/// Carries a job, whose open file has the lock, to its answer, within a delivery.
+pub(super) fn inline(config: &Configuration, log: &Log, name: &Name, file: File) {
+    let done = FileSpool::open(&config.state).and_then(|spool| {
+        let Found::Taken(locked) = spool.take_file(name, file)? else {
+            return Err(io::Error::other("the job is not ours any more"));
+        };
+        Ok(conclude(config, log, &spool, *locked))
+    });
+    if let Err(error) = done {
+        unfinished(log, name, &error);
+    }
+}
+
+fn conclude(
+    config: &Configuration,
+    log: &Log,
+    spool: &FileSpool,
+    locked: Locked<FileJournal>,
+) -> Tool {
+    let name = locked.name.clone();
+    let ended = carry_out(config, log, spool, locked);
+    prune(config, log, spool);
+    let about = |word: &str| Line::info(word).with("key", name.key.as_str()).with("cti", &name.cti);
+    match ended {
+        Ok(Ended::Answered(end)) => log.write(&about("answered").with("end", &end.word())),
+        Ok(Ended::Before) => {}
+        Ok(Ended::Lost(why)) => log.write(&about("given-up").with("reason", &why)),
+        Err(error) => {
+            unfinished(log, &name, &error);
+            return Tool::No;
+        }
+    }
+    Tool::Yes
+}
+
+fn carry_out(
+    config: &Configuration,
+    log: &Log,
+    spool: &FileSpool,
+    locked: Locked<FileJournal>,
+) -> io::Result<Ended> {
+    let name = locked.name.clone();
+    let ledger = spool.ledger()?;
+    let job = Job::take(locked, &config.keyring, &config.policy, &ledger, &spool.here());
     let mut machine = Machine {
-        spool: &spool,
+        spool,
         transport: &config.transport,
         jobs: config.jobs,
-        settle: config.sysrq.settle,
+        sysrq: &config.sysrq,
+        keyring: &config.keyring,
         log,
     };
-    let end = pipeline::conclude(job, &config.letterhead, &mut machine);
+    let mut summary = None;
+    let ended = pipeline::conclude(job, &config.letterhead, &mut machine, |settled| {
+        summary = Some(settled.clone());
+    });
+    if let Some(summary) = summary {
+        machine.notify(&name, &summary, &config.letterhead, &config.notify);
+    }
+    ended
+}
+
+fn prune(config: &Configuration, log: &Log, spool: &FileSpool) {
     if let Err(error) = spool.prune(config.history) {
         log.write(&Line::error("not-pruned").with("error", &error.to_string()));
     }
-    end
 }
 
-fn fault(log: &Log, name: &Name, error: &str) -> Tool {
-    log.write(&Line::error("unfinished").with("job", &name.to_string()).with("error", error));
-    Tool::CannotTell
+fn unfinished(log: &Log, name: &Name, error: &io::Error) {
+    let line = Line::error("unfinished").with("job", &name.to_string());
+    log.write(&line.with("error", &error.to_string()));
 }

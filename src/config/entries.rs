@@ -13,6 +13,7 @@ use toml::value::Datetime;
 
 use crate::protocol::command::{Argument, Word, character_set};
 use crate::protocol::openssh;
+use crate::protocol::sysrq::Keys;
 use crate::protocol::time::Time;
 
 #[derive(Deserialize)]
@@ -322,19 +323,19 @@ impl TryFrom<String> for WordText {
     }
 }
 
-/// A SysRq sequence: letters and digits, 16 at most.
+/// A SysRq sequence.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Sequence(pub(super) String);
+pub(super) struct Sequence(pub(super) Keys);
 
 impl TryFrom<String> for Sequence {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let keys = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        if !keys || !(1..=16).contains(&text.len()) {
-            return Err(format!("{text:?} is no SysRq sequence: 1 to 16 of a-z and 0-9"));
-        }
-        Ok(Self(text))
+        Keys::parse(&text).map(Self).ok_or_else(|| {
+            format!(
+                "{text:?} is no SysRq sequence: 1 to 16 of a-z and 0-9, and nothing after b, o or c"
+            )
+        })
     }
 }
 

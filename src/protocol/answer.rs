@@ -14,6 +14,10 @@ use super::walk::Malformed;
 /// Which of the answers to one request this is; there is at most one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// After the machine was started anew.
+    Back,
+    /// For whoever is told of requests: a line, not signed.
+    Copy,
     /// Before something that the machine may not survive.
     Notice,
     /// What came of it.
@@ -25,6 +29,8 @@ impl Stage {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Back => "back",
+            Self::Copy => "copy",
             Self::Notice => "notice",
             Self::Result => "result",
         }

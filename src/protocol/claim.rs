@@ -42,6 +42,8 @@ pub struct Here {
     pub now: Time,
     /// The kernel's boot id.
     pub boot: String,
+    /// When the kernel was started.
+    pub booted: Time,
 }
 
 /// Whether a key is within its allowance.
@@ -105,7 +107,7 @@ impl Judged<'_> {
             Admission::Within => self,
         };
         let name = judged.verified().job_name();
-        let Here { now, boot } = spool.here();
+        let Here { now, boot, .. } = spool.here();
         let record = Record::Claimed {
             at: now,
             boot,

@@ -1,9 +1,8 @@
 //! What becomes of a claimed request, step by step; every step is on the disk before its effect.
 //!
 //! ```text
-//! claimed -> [notice -> noticed] -> running -> finished -> answered
+//! claimed -> [notice -> noticed] -> running -> finished -> [tried ...] -> answered | given-up
 //!         \-> finished (a verdict that runs nothing)
-//!            notice and answer may end in given-up instead
 //! ```
 //!
 //! [`State`] is pure: [`State::after`] says which record may follow which, and [`State::next`] what a runner that
@@ -13,8 +12,20 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::answer::Stage;
 use super::id::Id;
 use super::time::Time;
+
+/// How long an answer is offered to a mail system that does not take it.
+pub const GIVE_UP: Duration = Duration::from_secs(5 * 86400);
+/// How long to wait after each time that it was not taken; the last of these from then on.
+pub const BACK_OFF: [Duration; 5] = [
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(6 * 3600),
+];
 
 /// A job: `<hour of exp>/<key id>.<cti in hex>`, from signed octets alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,8 +123,18 @@ pub enum Record {
         /// The whole mail; none if nobody is answered.
         mail: Option<Vec<u8>>,
     },
+    /// The answer was offered to the mail system, and not taken.
+    Tried {
+        /// When.
+        at: Time,
+    },
     /// The answer was handed over.
     Answered {
+        /// When.
+        at: Time,
+    },
+    /// The answer will not be handed over any more.
+    GivenUp {
         /// When.
         at: Time,
     },
@@ -122,6 +143,8 @@ pub enum Record {
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
+    /// The machine was started anew, as was asked: so long after the command or the keys.
+    Back(Duration),
     /// A built-in said its piece.
     Done,
     /// The command exited with this status.
@@ -141,10 +164,27 @@ pub enum End {
 }
 
 impl End {
+    /// Which answer says so.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        match self {
+            Self::Back(_) => Stage::Back,
+            Self::Done
+            | Self::Exited(_)
+            | Self::Killed(_)
+            | Self::NotStarted(_)
+            | Self::TimedOut
+            | Self::Unknown
+            | Self::Unrun
+            | Self::WouldRun => Stage::Result,
+        }
+    }
+
     /// The word in log and journal: stable.
     #[must_use]
     pub fn word(&self) -> String {
         match self {
+            Self::Back(after) => format!("back:{}", after.as_secs()),
             Self::Done => "done".into(),
             Self::Exited(status) => format!("exit:{status}"),
             Self::Killed(signal) => format!("signal:{signal}"),
@@ -160,6 +200,7 @@ impl End {
     #[must_use]
     pub fn parse(word: &str, why: &str) -> Option<Self> {
         Some(match word.split_once(':') {
+            Some(("back", seconds)) => Self::Back(Duration::from_secs(seconds.parse().ok()?)),
             Some(("exit", status)) => Self::Exited(status.parse().ok()?),
             Some(("signal", signal)) => Self::Killed(signal.parse().ok()?),
             Some(_) => return None,
@@ -199,12 +240,25 @@ pub struct State {
     pub cose: Vec<u8>,
     /// How far the notice before the command is.
     pub notice: Notice,
-    /// When the command was started.
-    pub started: Option<Time>,
+    /// When the command was started, and in which boot.
+    pub started: Option<(Time, String)>,
     /// What came of it.
     pub finished: Option<Finished>,
-    /// Whether the answer was handed over.
-    pub answered: bool,
+    /// How often the answer was offered in vain, and when last.
+    pub tried: Option<(u32, Time)>,
+    /// What became of the answer.
+    pub answer: Answer,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Given up.
+    GivenUp,
+    /// Handed over.
+    HandedOver,
+    /// Neither, yet.
+    Owed,
 }
 
 /// How far the notice before a command is.
@@ -236,6 +290,10 @@ pub struct Finished {
 pub enum Next {
     /// Judge again, and start the command if the verdict is still yes.
     Start,
+    /// It was begun in another boot and the machine was meant to go down: say that it is back.
+    Back,
+    /// The answer is owed for so long that nobody waits for it: write that down.
+    GiveUp,
     /// It was claimed in another boot and not started: say so, and do not start it.
     NotStarted,
     /// It was started, and its runner is gone: say so.
@@ -268,7 +326,8 @@ impl State {
             notice: Notice::None,
             started: None,
             finished: None,
-            answered: false,
+            tried: None,
+            answer: Answer::Owed,
         })
     }
 
@@ -285,43 +344,69 @@ impl State {
             Record::Noticed { .. } if open && matches!(self.notice, Notice::Written(_)) => {
                 self.notice = Notice::Over;
             }
-            Record::Running { at, .. } if open && !matches!(self.notice, Notice::Written(_)) => {
-                self.started = Some(at);
+            Record::Running { at, boot } if open && !matches!(self.notice, Notice::Written(_)) => {
+                self.started = Some((at, boot));
             }
             Record::Finished { at, end, duration, mail } if self.finished.is_none() => {
                 self.finished = Some(Finished { at, end, duration, mail });
             }
-            Record::Answered { .. } if self.owes_mail() => self.answered = true,
+            Record::Tried { at } if self.owes_mail() => {
+                let times = self.tried.map_or(0, |(times, _)| times);
+                self.tried = Some((times.saturating_add(1), at));
+            }
+            Record::Answered { .. } if self.owes_mail() => self.answer = Answer::HandedOver,
+            Record::GivenUp { .. } if self.owes_mail() => self.answer = Answer::GivenUp,
             Record::Answered { .. }
             | Record::Claimed { .. }
             | Record::Finished { .. }
+            | Record::GivenUp { .. }
             | Record::Notice { .. }
             | Record::Noticed { .. }
-            | Record::Running { .. } => return Err(Damaged),
+            | Record::Running { .. }
+            | Record::Tried { .. } => return Err(Damaged),
         }
         Ok(self)
     }
 
-    /// What the holder of the lock must do in the boot `boot`.
+    /// What the holder of the lock must do now, in the boot `boot`.
     #[must_use]
-    pub fn next(&self, boot: &str) -> Next {
-        if self.finished.is_some() {
-            return if self.owes_mail() { Next::Send } else { Next::Nothing };
+    pub fn next(&self, now: Time, boot: &str) -> Next {
+        if let Some(finished) = &self.finished {
+            return match self.owes_mail() {
+                true if now.since(finished.at) > GIVE_UP => Next::GiveUp,
+                true => Next::Send,
+                false => Next::Nothing,
+            };
         }
-        if self.started.is_some() {
-            return Next::Unknown;
+        match &self.started {
+            Some((_, began)) if began != boot && self.notice == Notice::Over => Next::Back,
+            Some(_) => Next::Unknown,
+            None if self.verdict != "run" => Next::Say,
+            None if self.boot == boot => Next::Start,
+            None => Next::NotStarted,
         }
-        match (self.verdict == "run", self.boot == boot) {
-            (true, true) => Next::Start,
-            (true, false) => Next::NotStarted,
-            (false, _) => Next::Say,
-        }
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.finished.is_some() && !self.owes_mail()
+    }
+
+    /// Whether a mail system that did not take the answer is due to be asked again.
+    #[must_use]
+    pub fn is_due(&self, now: Time) -> bool {
+        let Some((times, last)) = self.tried else { return true };
+        let nth = usize::try_from(times).unwrap_or(usize::MAX).saturating_sub(1);
+        let pause = BACK_OFF.get(nth).or(BACK_OFF.last()).copied().unwrap_or_default();
+        now >= last.after(pause)
     }
 
     /// Whether an answer is written down and not handed over.
     #[must_use]
     pub fn owes_mail(&self) -> bool {
-        !self.answered && self.finished.as_ref().is_some_and(|finished| finished.mail.is_some())
+        self.answer == Answer::Owed
+            && self.finished.as_ref().is_some_and(|finished| finished.mail.is_some())
     }
 }
 

@@ -44,7 +44,9 @@ impl Record {
                 }
                 ("finished", fields)
             }
+            Self::Tried { at } => ("tried", vec![("at", time(at))]),
             Self::Answered { at } => ("answered", vec![("at", time(at))]),
+            Self::GivenUp { at } => ("given-up", vec![("at", time(at))]),
         };
         let mut text = kind.to_owned();
         for (name, value) in fields {
@@ -94,7 +96,9 @@ impl Record {
                     None => None,
                 },
             },
+            "tried" => Self::Tried { at },
             "answered" => Self::Answered { at },
+            "given-up" => Self::GivenUp { at },
             _ => return None,
         })
     }
@@ -219,7 +223,7 @@ mod tests {
     }
 
     fn next(records: &[Record], boot: &str) -> Next {
-        read(&journal(records)).unwrap().0.next(boot)
+        read(&journal(records)).unwrap().0.next(at(9), boot)
     }
 
     #[test]
@@ -291,7 +295,7 @@ mod tests {
             let mut flipped = octets.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             if let Ok((state, _)) = read(&flipped) {
-                assert_eq!(state.next("b1"), Next::Unknown, "bit {bit}");
+                assert_eq!(state.next(at(9), "b1"), Next::Unknown, "bit {bit}");
             }
         }
     }

@@ -10,6 +10,7 @@ use super::id::Id;
 use super::message::Candidate;
 use super::refusal::Refusal;
 use super::request::Request;
+use super::sysrq::Keys;
 use super::time::Time;
 
 /// The longest validity that a key may sign if its entry does not say.
@@ -36,7 +37,7 @@ pub struct Key {
     /// The commands and built-ins that it may ask for.
     pub allow: Vec<Id>,
     /// The whole SysRq sequences that it may press.
-    pub sysrq: Vec<String>,
+    pub sysrq: Vec<Keys>,
     /// The longest `exp - iat`.
     pub max_ttl: Duration,
     /// How many requests an hour are acted on.

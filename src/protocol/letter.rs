@@ -10,10 +10,11 @@ use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
 use super::answer::{Digested, Stage, Statement};
 use super::cose::Seal;
 use super::frame::{self, Kind};
-use super::job::End;
+use super::job::{End, Name};
 use super::keyring::Key;
 use super::message;
 use super::request::Request;
+use super::take::Summary;
 use super::time::Time;
 
 /// The most output that is shown in the text, in octets; all of it is attached.
@@ -85,7 +86,8 @@ impl Outcome {
         match self.end {
             End::Exited(status) => Some(i64::from(status)),
             End::Killed(signal) => Some(i64::from(signal).saturating_neg()),
-            End::Done
+            End::Back(_)
+            | End::Done
             | End::NotStarted(_)
             | End::TimedOut
             | End::Unknown
@@ -108,11 +110,7 @@ impl Letterhead {
             .to(report.key.answer_to.parse().ok()?)
             .subject(format!("{} answers {}: {}", self.host, report.key.id, headline(report)))
             .message_id(Some(id))
-            .date(
-                UNIX_EPOCH
-                    .checked_add(Duration::from_secs(report.now.unix()))
-                    .unwrap_or(SystemTime::UNIX_EPOCH),
-            );
+            .date(system_time(report.now));
         if let Some(original) = report.message_id {
             builder = builder.in_reply_to(original.to_owned()).references(original.to_owned());
         }
@@ -125,12 +123,32 @@ impl Letterhead {
             parts = parts.singlepart(attachment(&report.outcome.output)?);
         }
         let mut mail = builder.multipart(parts).ok()?;
-        for (name, value) in [("Auto-Submitted", "auto-replied"), ("X-Loop", message::LOOP)] {
-            let name = HeaderName::new_from_ascii(name.to_owned()).ok()?;
-            mail.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
-        }
+        stamp(&mut mail, "auto-replied")?;
         let octets = mail.formatted();
         Some(String::from_utf8(octets).ok()?.replace("\r\n", "\n").into_bytes())
+    }
+
+    /// A line for somebody else: what was asked and what became of it. `None` if the address does not fit a mail.
+    #[must_use]
+    pub fn notify(&self, to: &str, job: &Name, summary: &Summary, now: Time) -> Option<Vec<u8>> {
+        let Summary { key, command, verdict, end } = summary;
+        let line = format!(
+            "{key} asked {} for {}: {verdict}, {}",
+            self.host,
+            shown(command, ""),
+            end.word()
+        );
+        let mut mail = Message::builder()
+            .from(self.from.clone())
+            .to(to.parse().ok()?)
+            .subject(format!("{}: a request by {key}", self.host))
+            .message_id(Some(format!("<{}.{}@{}>", job.cti, Stage::Copy.word(), self.host)))
+            .date(system_time(now))
+            .header(ContentType::TEXT_PLAIN)
+            .body(format!("{line}\nNonce {}\n", job.cti))
+            .ok()?;
+        stamp(&mut mail, "auto-generated")?;
+        String::from_utf8(mail.formatted()).ok().map(|text| text.replace("\r\n", "\n").into_bytes())
     }
 
     fn statement(&self, report: &Report<'_>) -> Statement {
@@ -167,7 +185,9 @@ impl Letterhead {
             line("Took", &format!("{}.{:03} s", duration.as_secs(), duration.subsec_millis()));
         }
         line("Nonce", &request.cti());
-        text.push_str(&output(report.outcome));
+        if report.stage != Stage::Notice {
+            text.push_str(&output(report.outcome));
+        }
         text.push_str(
             "\nThe words above are not signed. The frame below says the same under the\n\
              key of this host: \"netsysrq-mail verify\" checks it and the output attached.\n\n",
@@ -176,10 +196,23 @@ impl Letterhead {
     }
 }
 
+/// The headers that keep machines from answering a machine (RFC 3834 section 5).
+fn stamp(mail: &mut Message, submitted: &str) -> Option<()> {
+    for (name, value) in [("Auto-Submitted", submitted), ("X-Loop", message::LOOP)] {
+        let name = HeaderName::new_from_ascii(name.to_owned()).ok()?;
+        mail.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
+    }
+    Some(())
+}
+
+fn system_time(time: Time) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_secs(time.unix())).unwrap_or(UNIX_EPOCH)
+}
+
 /// One line that says what became of the request.
 fn headline(report: &Report<'_>) -> String {
     if report.stage == Stage::Notice {
-        return "starting now; the machine may not be able to say more".to_owned();
+        return format!("{}; the machine may not be able to say more", report.why);
     }
     if report.verdict != "run" {
         return if report.why.is_empty() {
@@ -189,6 +222,7 @@ fn headline(report: &Report<'_>) -> String {
         };
     }
     match &report.outcome.end {
+        End::Back(after) => format!("back up: started anew {} s after", after.as_secs()),
         End::Done => "done".to_owned(),
         End::Exited(status) => format!("exit status {status}"),
         End::Killed(signal) => format!("ended by signal {signal}"),

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::command::{Command, Misfit};
+use super::command::{Answering, Command, Misfit};
 use super::cose::Lock;
 use super::id::Id;
 use super::keyring::{Key, Verified};
 use super::refusal::{Deferral, Refusal, Stop};
 use super::request::Request;
+use super::sysrq::Keys;
 use super::time::Time;
 
 /// Commands that are built in, and need no `[command.X]`.
 pub const BUILT_IN: [&str; 7] =
     ["ping", "help", "last", "revoke", "reboot-safe", "poweroff-safe", "reboot-now"];
+/// The most requests that `last` tells of.
+pub const LAST_MOST: usize = 20;
 /// The name in front of SysRq keys: no command, no entry of `allow`.
 pub const SYSRQ: &str = "sysrq";
 
@@ -29,33 +32,62 @@ pub struct Policy {
     pub skew: Duration,
     /// The commands of the configuration.
     pub commands: BTreeMap<Id, Command>,
+    /// Why SysRq keys cannot be pressed on this machine now, if so.
+    pub sysrq_fault: Option<String>,
 }
 
-/// What the spool knows about time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
+/// What the spool knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
     /// The later of the machine's clock and the highest time that two clocks agreed on.
     pub now: Time,
     /// Requests issued before this, less the skew, may have run already.
     pub epoch: Time,
     /// Hours at or below this are forgotten; the hour is that of `exp`.
     pub low_water: u64,
+    /// The keys that a request has revoked.
+    pub revoked: Vec<Id>,
 }
 
 /// What is done when the verdict is yes.
 #[derive(Clone, Debug)]
 pub enum Action<'k> {
+    /// Something that touches the world.
+    Do(Deed<'k>),
     /// `help`: say what this key may do here.
     Help,
     /// `ping`: say who is there.
     Ping,
-    /// Run this.
+}
+
+/// What touches the world: done once, after it is on the disk that it is begun.
+#[derive(Clone, Debug)]
+pub enum Deed<'k> {
+    /// `last`: say what became of so many of this key's requests, and answer them again.
+    Last(usize),
+    /// Press SysRq keys.
+    Press(Keys),
+    /// `revoke`: deny everything that this key asks from now on.
+    Revoke(Id),
+    /// Run a command.
     Run {
         /// The command.
         command: &'k Command,
         /// Its words.
         argv: Vec<String>,
     },
+}
+
+impl Deed<'_> {
+    /// Whether it is announced before it is done, because the machine may not be there to say so afterwards.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        match self {
+            Self::Last(_) | Self::Revoke(_) => false,
+            Self::Press(keys) => keys.is_drastic(),
+            Self::Run { command, .. } => command.answer == Answering::Before,
+        }
+    }
 }
 
 /// The judgement of a verified request. Every verdict is claimed, so every verdict is answered once.
@@ -197,20 +229,28 @@ impl<'k> Verified<'k> {
     /// # Errors
     /// [`Stop::Refused`] for another host's request, and for one whose nonce this spool may have forgotten;
     /// [`Stop::Deferred`] for one from the future.
-    pub fn judge(self, policy: &'k Policy, clock: Clock) -> Result<Judged<'k>, Stop> {
+    pub fn judge(self, policy: &'k Policy, ledger: &Ledger) -> Result<Judged<'k>, Stop> {
+        let verdict = self.verdict(policy, ledger)?;
+        Ok(Judged { verified: self, verdict })
+    }
+
+    /// The verdict alone: for a job whose nonce is spent.
+    ///
+    /// # Errors
+    /// As [`Verified::judge`].
+    pub(super) fn verdict(&self, policy: &'k Policy, ledger: &Ledger) -> Result<Verdict<'k>, Stop> {
         let request = self.request();
         self.check_audience(policy)?;
-        if request.issued.after(policy.skew) < clock.epoch {
+        if request.issued.after(policy.skew) < ledger.epoch {
             return Err(Refusal::BeforeEpoch.into());
         }
-        if request.expires.hour() <= clock.low_water {
+        if request.expires.hour() <= ledger.low_water {
             return Err(Refusal::TooOld.into());
         }
-        if request.issued.before(policy.skew) > clock.now {
+        if request.issued.before(policy.skew) > ledger.now {
             return Err(Stop::Deferred(Deferral::Future));
         }
-        let verdict = verdict(self.key(), request, policy, clock.now);
-        Ok(Judged { verified: self, verdict })
+        Ok(verdict(self.key(), request, policy, ledger))
     }
 
     fn check_audience(&self, policy: &Policy) -> Result<(), Refusal> {
@@ -260,28 +300,35 @@ impl<'k> Judged<'k> {
     }
 }
 
-fn verdict<'k>(key: &Key, request: &Request, policy: &'k Policy, now: Time) -> Verdict<'k> {
-    if now >= request.expires {
+fn verdict<'k>(key: &Key, request: &Request, policy: &'k Policy, ledger: &Ledger) -> Verdict<'k> {
+    if ledger.now >= request.expires {
         return Verdict::Expired;
     }
-    match standing(key, request, now).and_then(|()| action(key, request, policy, now)) {
-        Ok(Action::Run { command: Command { fault: Some(fault), .. }, .. }) => {
-            Verdict::Unavailable(fault.clone())
+    let action =
+        standing(key, request, ledger).and_then(|()| action(key, request, policy, ledger.now));
+    let fault = match &action {
+        Ok(Action::Do(Deed::Run { command, .. })) => command.fault.as_ref(),
+        Ok(Action::Do(Deed::Press(_))) => policy.sysrq_fault.as_ref(),
+        Ok(Action::Do(Deed::Last(_) | Deed::Revoke(_)) | Action::Help | Action::Ping) | Err(_) => {
+            None
         }
-        Ok(action) => Verdict::Run(action),
-        Err(denial) => Verdict::Denied(denial),
+    };
+    match (fault, action) {
+        (Some(fault), _) => Verdict::Unavailable(fault.clone()),
+        (None, Ok(action)) => Verdict::Run(action),
+        (None, Err(denial)) => Verdict::Denied(denial),
     }
 }
 
-fn standing(key: &Key, request: &Request, now: Time) -> Result<(), Denial> {
+fn standing(key: &Key, request: &Request, ledger: &Ledger) -> Result<(), Denial> {
     let (asked, allowed) = (request.expires.since(request.issued), key.max_ttl);
-    if key.revoked {
+    if key.revoked || ledger.revoked.contains(&key.id) {
         return Err(Denial::Revoked);
     }
-    if key.not_before.is_some_and(|start| now < start) {
+    if key.not_before.is_some_and(|start| ledger.now < start) {
         return Err(Denial::NotYet);
     }
-    if key.not_after.is_some_and(|end| now >= end) {
+    if key.not_after.is_some_and(|end| ledger.now >= end) {
         return Err(Denial::NoLonger);
     }
     if asked > allowed {
@@ -297,22 +344,63 @@ fn action<'k>(
     now: Time,
 ) -> Result<Action<'k>, Denial> {
     let (name, words) = request.command.split_first().ok_or(Denial::UnknownCommand)?;
+    if name == SYSRQ {
+        return press(key, words).map(Deed::Press).map(Action::Do);
+    }
     let id = Id::new(name).ok_or(Denial::UnknownCommand)?;
-    let action = match (name.as_str(), policy.commands.get(&id)) {
-        ("ping", _) => Action::Ping,
-        ("help", _) => Action::Help,
-        (_, None) => return Err(Denial::UnknownCommand),
-        (_, Some(_)) if !key.allow.contains(&id) => return Err(Denial::NotAllowed),
-        (_, Some(command)) => {
-            if command.max_age.is_some_and(|age| now.since(request.issued) > age) {
-                return Err(Denial::Old);
-            }
-            let argv = command.argv(words).map_err(Denial::Arguments)?;
-            return Ok(Action::Run { command, argv });
-        }
+    let Some(command) = policy.commands.get(&id) else {
+        return built_in(key, &id, words);
     };
     if !key.allow.contains(&id) {
         return Err(Denial::NotAllowed);
     }
-    if words.is_empty() { Ok(action) } else { Err(Denial::Arguments(Misfit::Extra)) }
+    if command.max_age.is_some_and(|age| now.since(request.issued) > age) {
+        return Err(Denial::Old);
+    }
+    let argv = command.argv(words).map_err(Denial::Arguments)?;
+    Ok(Action::Do(Deed::Run { command, argv }))
+}
+
+/// A key presses whole listed sequences only: a bare `b` out of a listed `sub` would lose data.
+fn press(key: &Key, words: &[String]) -> Result<Keys, Denial> {
+    match words {
+        [] => Err(Denial::Arguments(Misfit::Missing("keys".to_owned()))),
+        [keys] if key.sysrq.iter().any(|listed| listed.as_str() == keys) => {
+            Keys::parse(keys).ok_or(Denial::NotAllowed)
+        }
+        [_] => Err(Denial::NotAllowed),
+        _ => Err(Denial::Arguments(Misfit::Extra)),
+    }
+}
+
+fn built_in(key: &Key, id: &Id, words: &[String]) -> Result<Action<'static>, Denial> {
+    let own_key = matches!(words, [word] if word == key.id.as_str());
+    if !BUILT_IN.contains(&id.as_str()) {
+        return Err(Denial::UnknownCommand);
+    }
+    // a lost key may always be taken out by whoever holds it
+    let revokes_itself = id.as_str() == "revoke" && own_key;
+    if !key.allow.contains(id) && !revokes_itself {
+        return Err(Denial::NotAllowed);
+    }
+    let extra = Err(Denial::Arguments(Misfit::Extra));
+    let mismatch = |name: &str| Denial::Arguments(Misfit::Mismatch(name.to_owned()));
+    Ok(match (id.as_str(), words) {
+        ("ping", []) => Action::Ping,
+        ("help", []) => Action::Help,
+        ("last", []) => Action::Do(Deed::Last(1)),
+        ("last", [count]) => {
+            let count = count.parse().ok().filter(|n| (1..=LAST_MOST).contains(n));
+            Action::Do(Deed::Last(count.ok_or_else(|| mismatch("count"))?))
+        }
+        ("revoke", []) => return Err(Denial::Arguments(Misfit::Missing("key".to_owned()))),
+        ("revoke", [word]) => {
+            Action::Do(Deed::Revoke(Id::new(word).ok_or_else(|| mismatch("key"))?))
+        }
+        (name, []) => match Keys::of_command(name) {
+            Some(keys) => Action::Do(Deed::Press(keys)),
+            None => return Err(Denial::UnknownCommand),
+        },
+        _ => return extra,
+    })
 }

@@ -7,13 +7,14 @@ use std::io;
 
 use super::answer::Stage;
 use super::claim::Here;
-use super::command::{Answering, Argument, Command, Word};
+use super::command::{Argument, Command};
+use super::id::Id;
 use super::job::{End, Journal, Name, Next, Notice, Record, State};
-use super::keyring::{Key, Keyring};
+use super::keyring::{Key, Keyring, Verified};
 use super::letter::{Letterhead, Outcome, Report};
 use super::message::Candidate;
-use super::policy::{Action, Clock, Judged, Policy, Verdict};
-use super::refusal::{Refusal, Stop};
+use super::policy::{Action, Deed, Ledger, Policy, Verdict};
+use super::refusal::Stop;
 use super::request::Request;
 use super::time::Time;
 
@@ -22,8 +23,8 @@ pub trait Host {
     /// Now, and where we are.
     fn here(&self) -> Here;
 
-    /// Runs a command to its end. It is on the disk that it has started.
-    fn run(&mut self, command: &Command, argv: &[String], key: &Key, request: &Request) -> Outcome;
+    /// Does a deed to its end. It is on the disk that it is begun. It need not return.
+    fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome;
 
     /// Hands a mail over to the mail system, and waits a little after one that comes before something drastic.
     ///
@@ -45,13 +46,26 @@ pub struct Letter<'a> {
     pub mail: &'a [u8],
 }
 
+/// A job out of the spool, under its lock.
+#[derive(Debug)]
+pub struct Locked<J> {
+    /// Its name.
+    pub name: Name,
+    /// Its journal, which holds the lock.
+    pub journal: J,
+    /// What the journal says.
+    pub state: State,
+}
+
 /// A job under its lock, and what is to be done with it.
 #[must_use]
 #[derive(Debug)]
 pub enum Job<'k, J> {
     /// Nothing is left to do.
     Done,
-    /// A command is to be started.
+    /// Nobody can be answered any more, and why.
+    Lost(Lost<J>, String),
+    /// Something is to be begun.
     Ready(Ready<'k, J>),
     /// The outcome is known without a command.
     Settled(Settled<'k, J>),
@@ -59,22 +73,28 @@ pub enum Job<'k, J> {
     Unsent(Unsent<J>),
 }
 
-/// A job whose command may be started, once.
+/// A job whose deed may be begun, once.
 #[must_use]
 #[derive(Debug)]
 pub struct Ready<'k, J> {
     held: Held<'k, J>,
-    command: &'k Command,
-    argv: Vec<String>,
+    deed: Deed<'k>,
 }
 
-/// A job whose command has been started: it is on the disk.
+/// A job whose deed is begun: it is on the disk.
 #[must_use]
 #[derive(Debug)]
 pub struct Started<'k, J> {
     held: Held<'k, J>,
-    command: &'k Command,
-    argv: Vec<String>,
+    deed: Deed<'k>,
+}
+
+/// A job that nobody can be answered about.
+#[must_use]
+#[derive(Debug)]
+pub struct Lost<J> {
+    journal: J,
+    owes_mail: bool,
 }
 
 /// A job whose outcome is known and not written down.
@@ -103,48 +123,55 @@ struct Held<'k, J> {
     journal: J,
     name: Name,
     state: State,
-    judged: Judged<'k>,
+    verified: Verified<'k>,
 }
 
 impl<'k, J: Journal> Job<'k, J> {
     /// Takes up a job whose lock is held.
-    ///
-    /// # Errors
-    /// The refusal of a request that no longer verifies, as when its key is gone: there is nobody to answer.
     pub fn take(
-        name: Name,
-        journal: J,
-        state: State,
+        locked: Locked<J>,
         keyring: &'k Keyring,
         policy: &'k Policy,
+        ledger: &Ledger,
         here: &Here,
-    ) -> Result<Self, Refusal> {
-        let next = state.next(&here.boot);
-        if next == Next::Nothing {
-            return Ok(Self::Done);
+    ) -> Self {
+        let Locked { name, journal, state } = locked;
+        let next = state.next(here.now, &here.boot);
+        let lost = |journal, why: &str| {
+            Self::Lost(Lost { journal, owes_mail: state.owes_mail() }, why.to_owned())
+        };
+        match next {
+            Next::Nothing => return Self::Done,
+            Next::GiveUp => return lost(journal, "the answer was not taken for five days"),
+            Next::Back
+            | Next::NotStarted
+            | Next::Say
+            | Next::Send
+            | Next::Start
+            | Next::Unknown => {}
         }
-        let verified = Candidate::from_job(state.cose.clone()).verify(keyring)?;
+        let verified = match Candidate::from_job(state.cose.clone()).verify(keyring) {
+            Ok(verified) => verified,
+            Err(refusal) => return lost(journal, refusal.reason()),
+        };
         let to = verified.key().answer_to.clone();
         if let (Next::Send, Some(finished)) = (next, &state.finished) {
             let (mail, end) = (finished.mail.clone(), finished.end.clone());
-            return Ok(Self::Unsent(Unsent { journal, name, to, mail, end }));
+            return Self::Unsent(Unsent { journal, name, to, mail, end });
         }
-        // The claim stands for window and replay; everything else is judged as of today.
-        let clock =
-            Clock { now: here.now.max(state.received), epoch: Time::default(), low_water: 0 };
-        let judged = match verified.judge(policy, clock) {
-            Ok(judged) => judged,
-            Err(Stop::Refused(refusal)) => return Err(refusal),
-            Err(Stop::Deferred(_)) => return Err(Refusal::TooOld),
-        };
-        Ok(Held { journal, name, state, judged }.settle(next, policy, here))
+        Held { journal, name, state, verified }.settle(next, policy, ledger, here)
     }
 }
 
 impl<'k, J: Journal> Held<'k, J> {
-    fn settle(self, next: Next, policy: &Policy, here: &Here) -> Job<'k, J> {
+    fn settle(self, next: Next, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
         let (claimed, why) = (word(&self.state.verdict), self.state.why.clone());
         match next {
+            Next::Back => {
+                let began = self.state.started.as_ref().map_or(here.booted, |(at, _)| *at);
+                let outcome = Outcome::bare(End::Back(here.booted.since(began)));
+                self.settled("run", String::new(), outcome)
+            }
             Next::Unknown => self.settled("run", String::new(), Outcome::bare(End::Unknown)),
             Next::NotStarted => {
                 let why = format!(
@@ -154,31 +181,45 @@ impl<'k, J: Journal> Held<'k, J> {
                 self.settled("run", String::new(), Outcome::bare(End::NotStarted(why)))
             }
             Next::Say => self.settled(claimed, why, Outcome::bare(End::Unrun)),
-            Next::Send | Next::Nothing => Job::Done,
-            Next::Start => match self.judged.verdict().clone() {
-                Verdict::Run(Action::Ping) => {
-                    let words = ping(self.judged.key(), self.judged.request(), policy, here);
-                    self.settled("run", String::new(), Outcome::said(words))
-                }
-                Verdict::Run(Action::Help) => {
-                    let words = help(self.judged.key(), policy);
-                    self.settled("run", String::new(), Outcome::said(words))
-                }
-                Verdict::Run(Action::Run { argv, .. }) if self.judged.request().dry => {
-                    let mut outcome = Outcome::said(format!("{argv:?}\n"));
-                    outcome.end = End::WouldRun;
-                    self.settled("run", String::new(), outcome)
-                }
-                Verdict::Run(Action::Run { command, argv }) => {
-                    Job::Ready(Ready { held: self, command, argv })
-                }
-                verdict @ (Verdict::Denied(_)
-                | Verdict::Expired
-                | Verdict::TooMany { .. }
-                | Verdict::Unavailable(_)) => {
-                    self.settled(verdict.word(), verdict.why(), Outcome::bare(End::Unrun))
-                }
-            },
+            Next::GiveUp | Next::Nothing | Next::Send => Job::Done,
+            Next::Start => self.begin(policy, ledger, here),
+        }
+    }
+
+    /// By today's verdict: the claim stands for window and replay, everything else is judged anew.
+    fn begin(self, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
+        let today = Ledger {
+            now: here.now.max(self.state.received),
+            revoked: ledger.revoked.clone(),
+            ..Ledger::default()
+        };
+        let (key, request) = (self.verified.key(), self.verified.request());
+        let verdict = match self.verified.verdict(policy, &today) {
+            Ok(verdict) => verdict,
+            Err(Stop::Refused(refusal)) => Verdict::Unavailable(refusal.to_string()),
+            Err(Stop::Deferred(deferral)) => Verdict::Unavailable(deferral.to_string()),
+        };
+        match verdict {
+            Verdict::Run(Action::Ping) => {
+                let words = ping(key, request, policy, here);
+                self.settled("run", String::new(), Outcome::said(words))
+            }
+            Verdict::Run(Action::Help) => {
+                let words = help(key, policy);
+                self.settled("run", String::new(), Outcome::said(words))
+            }
+            Verdict::Run(Action::Do(deed)) if request.dry => {
+                let mut outcome = Outcome::said(would(&deed));
+                outcome.end = End::WouldRun;
+                self.settled("run", String::new(), outcome)
+            }
+            Verdict::Run(Action::Do(deed)) => Job::Ready(Ready { held: self, deed }),
+            verdict @ (Verdict::Denied(_)
+            | Verdict::Expired
+            | Verdict::TooMany { .. }
+            | Verdict::Unavailable(_)) => {
+                self.settled(verdict.word(), verdict.why(), Outcome::bare(End::Unrun))
+            }
         }
     }
 
@@ -196,13 +237,13 @@ impl<'k, J: Journal> Held<'k, J> {
     ) -> Report<'a> {
         Report {
             stage,
-            key: self.judged.key(),
-            request: self.judged.request(),
+            key: self.verified.key(),
+            request: self.verified.request(),
             received: self.state.received,
             message_id: self.state.message_id.as_deref(),
             verdict,
             why,
-            started: self.state.started,
+            started: self.state.started.as_ref().map(|(at, _)| *at),
             outcome,
             now,
         }
@@ -210,12 +251,12 @@ impl<'k, J: Journal> Held<'k, J> {
 }
 
 impl<'k, J: Journal> Ready<'k, J> {
-    /// For a command that the machine may not survive: says so first, as far as the mail system takes it.
+    /// For what the machine may not survive: says so first, as far as the mail system takes it.
     ///
     /// # Errors
     /// When the journal cannot be written; nothing was started.
     pub fn announce(mut self, letterhead: &Letterhead, host: &mut impl Host) -> io::Result<Self> {
-        if self.command.answer == Answering::After {
+        if !self.deed.is_announced() {
             return Ok(self);
         }
         let Here { now, .. } = host.here();
@@ -223,8 +264,8 @@ impl<'k, J: Journal> Ready<'k, J> {
             Notice::Over => return Ok(self),
             Notice::Written(mail) => mail.clone(),
             Notice::None => {
-                let nothing = Outcome::bare(End::Unrun);
-                let report = self.held.report(Stage::Notice, "run", "", &nothing, now);
+                let (plan, nothing) = (would(&self.deed), Outcome::bare(End::Unrun));
+                let report = self.held.report(Stage::Notice, "run", plan.trim_end(), &nothing, now);
                 let mail = letterhead.write(&report).unwrap_or_default();
                 self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
                 mail
@@ -234,7 +275,7 @@ impl<'k, J: Journal> Ready<'k, J> {
         let _untaken = host.hand_over(&Letter {
             stage: Stage::Notice,
             job: &self.held.name,
-            to: &self.held.judged.key().answer_to,
+            to: &self.held.verified.key().answer_to,
             mail: &mail,
         });
         self.held.journal.append(&Record::Noticed { at: host.here().now })?;
@@ -242,23 +283,23 @@ impl<'k, J: Journal> Ready<'k, J> {
         Ok(self)
     }
 
-    /// Writes down that the command is started. After this it is, as far as anybody will ever know.
+    /// Writes down that the deed is begun. After this it is, as far as anybody will ever know.
     ///
     /// # Errors
     /// When that cannot be made durable; nothing was started.
     pub fn start(mut self, here: Here) -> io::Result<Started<'k, J>> {
-        let Here { now, boot } = here;
-        self.held.journal.append(&Record::Running { at: now, boot })?;
-        self.held.state.started = Some(now);
-        Ok(Started { held: self.held, command: self.command, argv: self.argv })
+        let Here { now, boot, .. } = here;
+        self.held.journal.append(&Record::Running { at: now, boot: boot.clone() })?;
+        self.held.state.started = Some((now, boot));
+        Ok(Started { held: self.held, deed: self.deed })
     }
 }
 
 impl<'k, J: Journal> Started<'k, J> {
-    /// Runs the command: the one place where one is run.
+    /// Does the deed: the one place where anything is done.
     pub fn run(self, host: &mut impl Host) -> Settled<'k, J> {
-        let (key, request) = (self.held.judged.key(), self.held.judged.request());
-        let outcome = host.run(self.command, &self.argv, key, request);
+        let (key, request) = (self.held.verified.key(), self.held.verified.request());
+        let outcome = host.perform(&self.deed, key, request);
         Settled { held: self.held, verdict: "run", why: String::new(), outcome }
     }
 }
@@ -269,22 +310,74 @@ impl<J: Journal> Settled<'_, J> {
     /// # Errors
     /// When that cannot be made durable.
     pub fn finish(mut self, letterhead: &Letterhead, here: &Here) -> io::Result<Unsent<J>> {
-        let report =
-            self.held.report(Stage::Result, self.verdict, &self.why, &self.outcome, here.now);
+        let (mut mail, mut written) = self.write_down(letterhead, here);
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            // what the claim preallocated takes an answer without its output
+            let output = std::mem::take(&mut self.outcome.output);
+            let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
+            self.outcome.dropped = self.outcome.dropped.saturating_add(length);
+            (mail, written) = self.write_down(letterhead, here);
+        }
+        written?;
+        let to = self.held.verified.key().answer_to.clone();
+        let (journal, name) = (self.held.journal, self.held.name);
+        Ok(Unsent { journal, name, to, mail, end: self.outcome.end })
+    }
+
+    fn write_down(
+        &mut self,
+        letterhead: &Letterhead,
+        here: &Here,
+    ) -> (Option<Vec<u8>>, io::Result<()>) {
+        let stage = self.outcome.end.stage();
+        let report = self.held.report(stage, self.verdict, &self.why, &self.outcome, here.now);
         let mail = if self.held.state.silent { None } else { letterhead.write(&report) };
-        self.held.journal.append(&Record::Finished {
+        let written = self.held.journal.append(&Record::Finished {
             at: here.now,
             end: self.outcome.end.clone(),
             duration: self.outcome.duration,
             mail: mail.clone(),
-        })?;
-        let to = self.held.judged.key().answer_to.clone();
-        Ok(Unsent {
-            journal: self.held.journal,
-            name: self.held.name,
-            to,
-            mail,
-            end: self.outcome.end,
+        });
+        (mail, written)
+    }
+
+    /// What the log and whoever is notified are told: verdict, and how it ended.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let request = self.held.verified.request();
+        Summary {
+            key: self.held.verified.key().id.clone(),
+            command: request.command.join(" "),
+            verdict: self.verdict,
+            end: self.outcome.end.clone(),
+        }
+    }
+}
+
+/// A settled job in a line.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Who asked.
+    pub key: Id,
+    /// For what.
+    pub command: String,
+    /// The verdict's word.
+    pub verdict: &'static str,
+    /// How it ended.
+    pub end: End,
+}
+
+impl<J: Journal> Lost<J> {
+    /// Writes down that nobody will be answered.
+    ///
+    /// # Errors
+    /// When that cannot be made durable.
+    pub fn close(mut self, here: &Here) -> io::Result<()> {
+        let at = here.now;
+        self.journal.append(&if self.owes_mail {
+            Record::GivenUp { at }
+        } else {
+            Record::Finished { at, end: End::Unrun, duration: None, mail: None }
         })
     }
 }
@@ -295,10 +388,16 @@ impl<J: Journal> Unsent<J> {
     /// # Errors
     /// When it was not taken: it stays owed.
     pub fn answer(mut self, host: &mut impl Host) -> io::Result<End> {
-        if let Some(mail) = &self.mail {
-            let Self { name: job, to, .. } = &self;
-            host.hand_over(&Letter { stage: Stage::Result, job, to, mail })?;
-            self.journal.append(&Record::Answered { at: host.here().now })?;
+        let Some(mail) = &self.mail else { return Ok(self.end) };
+        let Self { name: job, to, end, .. } = &self;
+        let taken = host.hand_over(&Letter { stage: end.stage(), job, to, mail });
+        let at = host.here().now;
+        match taken {
+            Ok(()) => self.journal.append(&Record::Answered { at })?,
+            Err(error) => {
+                self.journal.append(&Record::Tried { at })?;
+                return Err(error);
+            }
         }
         Ok(self.end)
     }
@@ -328,8 +427,11 @@ fn help(key: &Key, policy: &Policy) -> String {
     for id in &key.allow {
         text.push_str("  ");
         text.push_str(id.as_str());
-        if let Some(command) = policy.commands.get(id) {
-            text.push_str(&usage(command));
+        match policy.commands.get(id) {
+            Some(command) => text.push_str(&usage(command)),
+            None if id.as_str() == "last" => text.push_str(" [COUNT]"),
+            None if id.as_str() == "revoke" => text.push_str(" KEY"),
+            None => {}
         }
         text.push('\n');
     }
@@ -337,6 +439,19 @@ fn help(key: &Key, policy: &Policy) -> String {
         text.push_str(&format!("  sysrq {keys}\n"));
     }
     text
+}
+
+/// What a deed would do, in words.
+fn would(deed: &Deed<'_>) -> String {
+    match deed {
+        Deed::Last(count) => format!("tell of the last {count}\n"),
+        Deed::Press(keys) => {
+            let keys: Vec<String> = keys.as_str().chars().map(String::from).collect();
+            format!("pressing {}\n", keys.join(", "))
+        }
+        Deed::Revoke(id) => format!("revoke {id}\n"),
+        Deed::Run { argv, .. } => format!("running {argv:?}\n"),
+    }
 }
 
 fn usage(command: &Command) -> String {
@@ -353,9 +468,6 @@ fn usage(command: &Command) -> String {
     }
     if let Some(description) = &command.description {
         text.push_str(&format!(": {description}"));
-    }
-    if command.run.iter().all(|word| matches!(word, Word::Literal(_))) && text.is_empty() {
-        return String::new();
     }
     text
 }

@@ -11,6 +11,14 @@ pub fn now() -> Time {
     SystemTime::now().into()
 }
 
+/// When the kernel was started (proc_stat(5), `btime`); now where it does not say.
+#[must_use]
+pub fn boot_time() -> Time {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+    line.map_or_else(now, Time::from_unix)
+}
+
 /// The kernel's id of this boot (proc_sys_kernel(5), `random/boot_id`); `unknown` where there is none.
 #[must_use]
 pub fn boot_id() -> String {

@@ -7,18 +7,21 @@ use std::process::{Command as Process, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use super::exec;
+use super::history::History;
 use super::log::{Line, Log};
 use super::mailer::{self, Transport};
 use super::spool::{FileJournal, FileSpool};
-use super::{clock, exec};
+use super::sysrq::{Keyboard, Settings};
 use crate::protocol::answer::Stage;
 use crate::protocol::claim::{Here, Spool};
-use crate::protocol::command::Command;
-use crate::protocol::job::{End, Name};
-use crate::protocol::keyring::Key;
-use crate::protocol::letter::Outcome;
+use crate::protocol::id::Id;
+use crate::protocol::job::{End, Finished, Name, State};
+use crate::protocol::keyring::{Key, Keyring};
+use crate::protocol::letter::{Letterhead, Outcome};
+use crate::protocol::policy::Deed;
 use crate::protocol::request::Request;
-use crate::protocol::take::{Host, Letter};
+use crate::protocol::take::{Host, Letter, Summary};
 
 /// How long a mail system may take to take a notice: what follows it is urgent.
 const NOTICE_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,6 +45,15 @@ pub fn detach(name: &Name, journal: FileJournal, config: &Path) -> io::Result<()
         .map(drop)
 }
 
+/// Blocks SIGTERM in this process, not in its children: a command that stops the mail system must not stop its answer.
+pub fn outlive_the_mail_system() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut terminate = SigSet::empty();
+    terminate.add(Signal::SIGTERM);
+    // fails for no signal set that is one
+    let _as_it_was = terminate.thread_block();
+}
+
 /// Standard input as a file: the job that [`detach`] gave us, on a descriptor that no child of ours inherits.
 ///
 /// # Errors
@@ -60,8 +72,10 @@ pub struct Machine<'a> {
     pub transport: &'a Transport,
     /// How many commands run at a time.
     pub jobs: u32,
-    /// How long after a notice was handed over the command waits.
-    pub settle: Duration,
+    /// How SysRq keys are pressed.
+    pub sysrq: &'a Settings,
+    /// Who may be revoked.
+    pub keyring: &'a Keyring,
     /// The log.
     pub log: &'a Log,
 }
@@ -71,13 +85,18 @@ impl Host for Machine<'_> {
         self.spool.here()
     }
 
-    fn run(&mut self, command: &Command, argv: &[String], key: &Key, request: &Request) -> Outcome {
-        // held to the end of the command
-        let _slot = match self.spool.slot(self.jobs) {
-            Ok(slot) => slot,
-            Err(error) => return Outcome::bare(End::NotStarted(error.to_string())),
+    fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome {
+        let done = match deed {
+            Deed::Last(count) => self.last(*count, key),
+            Deed::Press(keys) => Keyboard::open(self.sysrq).map(|keyboard| keyboard.press(keys)),
+            Deed::Revoke(id) => self.revoke(id),
+            // the place is held to the end of the command
+            Deed::Run { command, argv } => self
+                .spool
+                .slot(self.jobs)
+                .map(|_place| exec::run(command, argv, key.id.as_str(), &request.cti())),
         };
-        exec::run(command, argv, key.id.as_str(), &request.cti())
+        done.unwrap_or_else(|error| Outcome::bare(End::NotStarted(error.to_string())))
     }
 
     fn hand_over(&mut self, letter: &Letter<'_>) -> io::Result<()> {
@@ -92,14 +111,61 @@ impl Host for Machine<'_> {
                     .with("error", &error.to_string()),
             );
         } else if notice {
-            thread::sleep(self.settle);
+            thread::sleep(self.sysrq.settle);
         }
         sent
     }
 }
 
-/// Now and here, without a spool.
-#[must_use]
-pub fn here() -> Here {
-    Here { now: clock::now(), boot: clock::boot_id() }
+impl Machine<'_> {
+    /// Tells of the newest jobs of a key that are over, and hands their answers over again: the same mails.
+    fn last(&mut self, count: usize, key: &Key) -> io::Result<Outcome> {
+        let mut text = String::new();
+        let own = self.spool.jobs()?.into_iter().filter(|name| name.key == key.id);
+        let mut told: Vec<(Name, State)> =
+            own.filter_map(|name| Some((name.clone(), self.spool.peek(&name).ok()?))).collect();
+        told.sort_by_key(|(_, state)| std::cmp::Reverse(state.received));
+        // the first is the request that asks
+        for (job, state) in told.iter().filter(|(_, state)| state.is_over()).take(count) {
+            text.push_str(&History::of(job, state).to_string());
+            text.push('\n');
+            if let Some(Finished { mail: Some(mail), end, .. }) = &state.finished {
+                let letter = Letter { stage: end.stage(), job, to: &key.answer_to, mail };
+                if let Err(error) = self.hand_over(&letter) {
+                    text.push_str(&format!("  its answer was not taken: {error}\n"));
+                }
+            }
+        }
+        if text.is_empty() {
+            text.push_str("nothing that is over\n");
+        }
+        Ok(Outcome::said(text))
+    }
+
+    fn revoke(&self, key: &Id) -> io::Result<Outcome> {
+        if self.keyring.by_kid(key.as_str().as_bytes()).is_none() {
+            return Ok(Outcome::bare(End::NotStarted(format!("there is no key {key}"))));
+        }
+        self.spool.revoke(key)?;
+        Ok(Outcome::said(format!("{key} is revoked, until somebody lifts it by hand\n")))
+    }
+
+    /// Tells whoever is to hear of every request; that they hear is not promised.
+    pub fn notify(
+        &self,
+        job: &Name,
+        summary: &Summary,
+        letterhead: &Letterhead,
+        addresses: &[String],
+    ) {
+        for to in addresses {
+            let mail = letterhead.notify(to, job, summary, self.here().now);
+            let letter = mail.as_ref().map(|mail| Letter { stage: Stage::Copy, job, to, mail });
+            let sent = letter.map(|letter| self.transport.send(&letter, NOTICE_DEADLINE));
+            if let Some(Err(error)) = sent {
+                let line = Line::error("not-notified").with("job", &job.to_string()).with("to", to);
+                self.log.write(&line.with("error", &error.to_string()));
+            }
+        }
+    }
 }

@@ -7,6 +7,8 @@
 //! <state>/low-water                   hours up to this one are forgotten
 //! <state>/seen                        the highest time that a signer's clock and ours agreed on
 //! <state>/rate/<key id>, slots/<n>    allowances and running commands; nothing durable
+//! <state>/revoked/<key id>             keys that a request has revoked
+//! <state>/resume.lock                  one resume at a time
 //! <state>/reserve                     given up when the disk is full
 //! ```
 //!
@@ -27,10 +29,12 @@ use tempfile::NamedTempFile;
 
 use super::{accounts, clock, marker, rate};
 use crate::protocol::claim::{Admission, Here, Spent, Spool};
-use crate::protocol::job::{Damaged, End, Journal, Name, Next, Record, State};
+use crate::protocol::id::Id;
+use crate::protocol::job::{Damaged, End, Journal, Name, Record, State};
 use crate::protocol::journal;
 use crate::protocol::keyring::Key;
-use crate::protocol::policy::Clock;
+use crate::protocol::policy::Ledger;
+use crate::protocol::take::Locked;
 use crate::protocol::time::Time;
 
 /// What a claim takes of the disk for the records to come.
@@ -64,7 +68,7 @@ pub enum Found {
     /// There is no such job.
     Missing,
     /// It is ours now.
-    Taken(FileJournal, Box<State>),
+    Taken(Box<Locked<FileJournal>>),
 }
 
 impl FileSpool {
@@ -77,7 +81,7 @@ impl FileSpool {
             return Ok(false);
         }
         make_directory(state)?;
-        for part in ["spool", "spool/tmp", "rate", "slots"] {
+        for part in ["spool", "spool/tmp", "rate", "revoked", "slots"] {
             make_directory(&state.join(part))?;
         }
         for part in ["seen", "low-water"] {
@@ -115,12 +119,72 @@ impl FileSpool {
         Ok(Self { state: state.to_owned(), epoch })
     }
 
-    /// The spool's times.
+    /// What the spool knows.
     ///
     /// # Errors
-    /// When the low-water mark cannot be read.
-    pub fn clock(&self) -> io::Result<Clock> {
-        Ok(Clock { now: self.now(), epoch: self.epoch, low_water: self.low_water()? })
+    /// When the low-water mark or the revocations cannot be read.
+    pub fn ledger(&self) -> io::Result<Ledger> {
+        let low_water = self.low_water()?;
+        Ok(Ledger { now: self.now(), epoch: self.epoch, low_water, revoked: self.revoked()? })
+    }
+
+    /// Revokes a key, durably. It is lifted by hand: by removing `revoked/<key id>` in the state directory.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn revoke(&self, key: &Id) -> io::Result<()> {
+        let directory = self.state.join("revoked");
+        let file = private().create(true).truncate(false).open(directory.join(key.as_str()))?;
+        file.sync_all()?;
+        File::open(directory)?.sync_all()
+    }
+
+    fn revoked(&self) -> io::Result<Vec<Id>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(self.state.join("revoked"))? {
+            ids.extend(entry?.file_name().to_str().and_then(Id::new));
+        }
+        Ok(ids)
+    }
+
+    /// All jobs, newest bucket first.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn jobs(&self) -> io::Result<Vec<Name>> {
+        let mut names = Vec::new();
+        for hour in self.buckets()? {
+            for entry in fs::read_dir(self.bucket(hour))? {
+                let file = entry?.file_name();
+                names.extend(file.to_str().and_then(|file| Name::parse(&format!("{hour}/{file}"))));
+            }
+        }
+        names.sort_unstable();
+        names.reverse();
+        Ok(names)
+    }
+
+    /// What a job's journal says, without its lock: of a job that is alive, what it said a moment ago.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged.
+    pub fn peek(&self, name: &Name) -> io::Result<State> {
+        let octets = fs::read(self.path(name))?;
+        let damaged = |_| io::Error::other(format!("{name}: the journal is damaged"));
+        journal::read(&octets).map(|(state, _)| state).map_err(damaged)
+    }
+
+    /// The right to resume, if nobody has it.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be opened.
+    pub fn resume_lock(&self) -> io::Result<Option<File>> {
+        let file = private().create(true).truncate(false).open(self.state.join("resume.lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Requests issued before this, less the skew, are refused.
@@ -181,7 +245,8 @@ impl FileSpool {
                     journal.end = metadata.len();
                     journal.write(b"\n")?;
                 }
-                Ok(Found::Taken(journal, Box::new(state)))
+                let name = name.clone();
+                Ok(Found::Taken(Box::new(Locked { name, journal, state })))
             }
             Err(Damaged) => Ok(Found::Damaged),
         }
@@ -199,10 +264,8 @@ impl FileSpool {
     /// As [`FileSpool::take`].
     pub fn take_abandoned(&self, name: &Name) -> io::Result<Option<FileJournal>> {
         match self.take(name)? {
-            Found::Taken(journal, state) if state.next(&clock::boot_id()) != Next::Nothing => {
-                Ok(Some(journal))
-            }
-            Found::Busy | Found::Damaged | Found::Missing | Found::Taken(..) => Ok(None),
+            Found::Taken(locked) if !locked.state.is_over() => Ok(Some(locked.journal)),
+            Found::Busy | Found::Damaged | Found::Missing | Found::Taken(_) => Ok(None),
         }
     }
 
@@ -259,9 +322,7 @@ impl FileSpool {
     fn owes_nothing(&self, hour: u64) -> io::Result<bool> {
         for entry in fs::read_dir(self.bucket(hour))? {
             let octets = fs::read(entry?.path())?;
-            let owes =
-                journal::read(&octets).is_ok_and(|(state, _)| state.next("") != Next::Nothing);
-            if owes {
+            if journal::read(&octets).is_ok_and(|(state, _)| !state.is_over()) {
                 return Ok(false);
             }
         }
@@ -386,7 +447,7 @@ impl Spool for FileSpool {
     }
 
     fn here(&self) -> Here {
-        Here { now: self.now(), boot: clock::boot_id() }
+        Here { now: self.now(), boot: clock::boot_id(), booted: clock::boot_time() }
     }
 }
 

@@ -1,0 +1,30 @@
+//! `log`: what the spool remembers, newest first.
+
+use std::path::Path;
+
+use super::say;
+use crate::config;
+use crate::exit::Tool;
+use crate::system::history::History;
+use crate::system::spool::FileSpool;
+
+/// Prints a line a job.
+pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
+    let config = config::load(&config::path(config))
+        .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
+    let spool = FileSpool::open(&config.state).map_err(|error| error.to_string())?;
+    let mut told = Vec::new();
+    for name in spool.jobs().map_err(|error| error.to_string())? {
+        match spool.peek(&name) {
+            Ok(state) => told.push((name, state)),
+            // said, and no reason to keep the rest back
+            Err(error) => say(&format!("{error}\n")),
+        }
+    }
+    told.sort_by_key(|(_, state)| std::cmp::Reverse(state.received));
+    for (name, state) in &told {
+        let history = History::of(name, state);
+        say(&if json { format!("{}\n", history.to_json()) } else { format!("{history}\n") });
+    }
+    Ok(Tool::Yes)
+}
