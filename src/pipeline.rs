@@ -44,6 +44,10 @@ pub fn conclude<J: Journal>(
     host: &mut impl Host,
     settled: impl FnOnce(&Summary),
 ) -> io::Result<Ended> {
+    let job = match job {
+        Job::Ready(ready) => ready.queue(host)?,
+        job @ (Job::Done | Job::Lost(..) | Job::Settled(_) | Job::Unsent(_)) => job,
+    };
     let unsent = match job {
         Job::Done => return Ok(Ended::Before),
         Job::Lost(lost, why) => return lost.close(&host.here()).map(|()| Ended::Lost(why)),
@@ -166,6 +170,10 @@ mod tests {
     impl Host for Diary {
         fn here(&self) -> Here {
             Spool::here(self)
+        }
+
+        fn queue(&mut self, _: &Deed<'_>) -> io::Result<()> {
+            self.enter("queue")
         }
 
         fn perform(&mut self, deed: &Deed<'_>, _: &Key, _: &Request) -> Outcome {
@@ -293,14 +301,14 @@ mod tests {
     #[test]
     fn a_command_is_run_after_the_claim_and_its_start_are_written_and_answered_after_its_end_is() {
         let diary = tell(&site(Answering::After), "off", None);
-        let expected = "open admit spend running run:/sbin/off finished send:result answered";
+        let expected = "open admit spend queue running run:/sbin/off finished send:result answered";
         assert_eq!(diary.read(), expected);
     }
 
     #[test]
     fn what_ends_the_machine_is_announced_before_it_is_started() {
         let diary = tell(&site(Answering::Before), "off", None);
-        let expected = "open admit spend notice send:notice noticed running run:/sbin/off \
+        let expected = "open admit spend queue notice send:notice noticed running run:/sbin/off \
                         finished send:result answered";
         assert_eq!(diary.read(), expected);
     }
@@ -310,7 +318,7 @@ mod tests {
         let drastic = tell(&site(Answering::After), "sysrq sub", None);
         assert!(drastic.read().contains("notice send:notice noticed running press:sub"));
         let report = tell(&site(Answering::After), "sysrq mtw", None);
-        assert!(report.read().starts_with("open admit spend running press:mtw"));
+        assert!(report.read().starts_with("open admit spend queue running press:mtw"));
         let unlisted = tell(&site(Answering::After), "sysrq b", None);
         assert_eq!(unlisted.read(), "open admit spend finished send:result answered");
     }
@@ -348,9 +356,10 @@ mod tests {
             ("open", "open"),
             ("admit", "open admit"),
             ("spend", "open admit spend"),
-            ("notice", "open admit spend notice"),
-            ("noticed", "open admit spend notice send:notice noticed"),
-            ("running", "open admit spend notice send:notice noticed running"),
+            ("queue", "open admit spend queue"),
+            ("notice", "open admit spend queue notice"),
+            ("noticed", "open admit spend queue notice send:notice noticed"),
+            ("running", "open admit spend queue notice send:notice noticed running"),
         ] {
             assert_eq!(tell(&site, "off", Some(step)).read(), expected, "fails at {step}");
         }

@@ -165,6 +165,7 @@ fn carry_out(
         spool,
         transport: &config.transport,
         jobs: config.jobs,
+        place: None,
         sysrq: &config.sysrq,
         keyring: &config.keyring,
         log,

@@ -23,6 +23,12 @@ pub trait Host {
     /// Now, and where we are.
     fn here(&self) -> Here;
 
+    /// Waits until the deed may be begun beside others, and keeps its place.
+    ///
+    /// # Errors
+    /// When there is no way to tell.
+    fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()>;
+
     /// Does a deed to its end. It is on the disk that it is begun. It need not return.
     fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome;
 
@@ -251,6 +257,19 @@ impl<'k, J: Journal> Held<'k, J> {
 }
 
 impl<'k, J: Journal> Ready<'k, J> {
+    /// Waits for a place to do it in; a request may expire over that.
+    ///
+    /// # Errors
+    /// When there is no way to tell whether there is a place; nothing was begun.
+    pub fn queue(self, host: &mut impl Host) -> io::Result<Job<'k, J>> {
+        host.queue(&self.deed)?;
+        if host.here().now < self.held.verified.request().expires {
+            return Ok(Job::Ready(self));
+        }
+        let late = Verdict::Expired;
+        Ok(self.held.settled(late.word(), late.why(), Outcome::bare(End::Unrun)))
+    }
+
     /// For what the machine may not survive: says so first, as far as the mail system takes it.
     ///
     /// # Errors
@@ -264,7 +283,11 @@ impl<'k, J: Journal> Ready<'k, J> {
             Notice::Over => return Ok(self),
             Notice::Written(mail) => mail.clone(),
             Notice::None => {
-                let (plan, nothing) = (would(&self.deed), Outcome::bare(End::Unrun));
+                let nothing = Outcome::bare(End::Unrun);
+                let plan = match &self.deed {
+                    Deed::Run { command, .. } => format!("starting {}", command.id),
+                    deed @ (Deed::Last(_) | Deed::Press(_) | Deed::Revoke(_)) => would(deed),
+                };
                 let report = self.held.report(Stage::Notice, "run", plan.trim_end(), &nothing, now);
                 let mail = letterhead.write(&report).unwrap_or_default();
                 self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
@@ -450,7 +473,7 @@ fn would(deed: &Deed<'_>) -> String {
             format!("pressing {}\n", keys.join(", "))
         }
         Deed::Revoke(id) => format!("revoke {id}\n"),
-        Deed::Run { argv, .. } => format!("running {argv:?}\n"),
+        Deed::Run { argv, .. } => format!("{argv:?}\n"),
     }
 }
 

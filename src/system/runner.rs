@@ -72,6 +72,8 @@ pub struct Machine<'a> {
     pub transport: &'a Transport,
     /// How many commands run at a time.
     pub jobs: u32,
+    /// The place of the command that this runner runs; given back at its end.
+    pub place: Option<File>,
     /// How SysRq keys are pressed.
     pub sysrq: &'a Settings,
     /// Who may be revoked.
@@ -85,16 +87,22 @@ impl Host for Machine<'_> {
         self.spool.here()
     }
 
+    /// Commands wait for each other; built-ins and keys never wait.
+    fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()> {
+        if matches!(deed, Deed::Run { .. }) {
+            self.place = Some(self.spool.slot(self.jobs)?);
+        }
+        Ok(())
+    }
+
     fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome {
         let done = match deed {
             Deed::Last(count) => self.last(*count, key),
             Deed::Press(keys) => Keyboard::open(self.sysrq).map(|keyboard| keyboard.press(keys)),
             Deed::Revoke(id) => self.revoke(id),
-            // the place is held to the end of the command
-            Deed::Run { command, argv } => self
-                .spool
-                .slot(self.jobs)
-                .map(|_place| exec::run(command, argv, key.id.as_str(), &request.cti())),
+            Deed::Run { command, argv } => {
+                Ok(exec::run(command, argv, key.id.as_str(), &request.cti()))
+            }
         };
         done.unwrap_or_else(|error| Outcome::bare(End::NotStarted(error.to_string())))
     }

@@ -18,4 +18,3 @@ mod support;
 
 mod keys;
 mod memory;
-mod faults;

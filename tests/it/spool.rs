@@ -769,7 +769,7 @@ fn an_answer_that_was_not_taken_is_handed_over_by_a_second_mail() {
     let unanswered = site.deliver(&mail);
     assert_eq!((unanswered.status, site.marks()), (0, 1), "{unanswered:?}");
     assert!(unanswered.stderr.contains("\nunanswered job="), "{unanswered:?}");
-    assert_eq!(site.records(), ["claimed", "running", "finished"]);
+    assert_eq!(site.records(), ["claimed", "running", "finished", "tried"]);
     fs::rename(aside, answers).unwrap();
     for _ in 0..2 {
         let again = site.deliver(&mail);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netsysrq_mail::protocol::job::State;
+use netsysrq_mail::protocol::job::{Answer, State};
 use netsysrq_mail::protocol::journal;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ fn assert_redelivery_answers(site: &Site, mail: &str) {
     assert_eq!(again.status, 1, "{again:?}");
     assert!(again.stderr.contains("refused reason=replayed"), "{again:?}");
     assert!(again.stderr.contains("answered key=alice"), "{again:?}");
-    assert!(job(site).answered);
+    assert!((job(site).answer == Answer::HandedOver));
     assert_eq!(site.marks(), 1);
     let once_more = site.deliver(mail);
     assert!(!once_more.stderr.contains("answered"), "{once_more:?}");
@@ -182,7 +182,7 @@ fn sendmail_gets_the_null_sender_one_address_an_own_environment_and_the_mail() {
     assert_eq!(site.read("cwd"), "/\n");
     assert_eq!(site.read("mail"), written(&site));
     assert!(!site.read("mail").contains('\r'));
-    assert!(job(&site).answered);
+    assert!((job(&site).answer == Answer::HandedOver));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_sendmail_that_takes_the_mail_without_reading_it_has_taken_it() {
     let site = site_with_sendmail("exit 0");
     let ran = site.deliver(&message(&site.sign(&[], &["mark"])));
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(job(&site).answered, "{ran:?}");
+    assert!((job(&site).answer == Answer::HandedOver), "{ran:?}");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_sendmail_that_hangs_holds_up_nothing_but_its_own_answer() {
     );
     eventually("an answer after the runner is gone", || {
         drop(site.deliver(&mail));
-        job(&site).answered
+        job(&site).answer == Answer::HandedOver
     });
     assert_eq!(site.marks(), 1);
     assert_eq!(site.read("mail"), written(&site));
@@ -301,7 +301,7 @@ fn smtp_sends_the_mail_whole_from_the_null_sender_to_the_address_of_the_key() {
     add_command(&site, "dots", r"['/usr/bin/printf', '.\n..\n.x\n\n.\nend\303\251 From\nFrom\n']");
     let ran = site.deliver(&message(&site.sign(&[], &["dots"])));
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(job(&site).answered, "{ran:?}");
+    assert!((job(&site).answer == Answer::HandedOver), "{ran:?}");
     let mail = written(&site);
     assert_eq!(sink.mails(), [crlf(&mail)]);
     assert!(mail.contains("\n.\n..\n.x\n\n.\n"), "{mail}");
