@@ -271,6 +271,12 @@ mod tests {
         Candidate::from_job(cose::seal(payload, b"alice", cose::REQUEST_AAD, signer).unwrap())
     }
 
+    /// The job of every candidate here.
+    fn name() -> Name {
+        let hour = NOW.after(Duration::from_secs(3600)).hour();
+        Name { hour, key: Id::new("alice").unwrap(), cti: "07".repeat(16) }
+    }
+
     /// Delivers, and runs what was claimed.
     fn tell(site: &Site, command: &str, fails_at: Option<&'static str>) -> Diary {
         let diary = Diary { fails_at, ..Diary::default() };
@@ -284,7 +290,7 @@ mod tests {
             || diary.enter("open").map(|()| (diary.clone(), ledger)),
         );
         if let Ok((claimed, _)) = accepted {
-            let (name, journal) = claimed.into_job();
+            let (name, journal) = claimed.into_job().unwrap();
             take_up(site, &diary, name, journal);
         }
         diary
@@ -330,7 +336,7 @@ mod tests {
         let running = whole.iter().position(|r| matches!(r, Record::Running { .. })).unwrap();
         let diary = Diary { boot: "another boot", ..Diary::default() };
         *diary.journal.borrow_mut() = whole[..=running].to_vec();
-        let name = Name { hour: 1, key: Id::new("alice").unwrap(), cti: "07".repeat(16) };
+        let name = name();
         take_up(&site, &diary, name, diary.clone());
         assert_eq!(diary.read(), "finished send:back answered");
     }
@@ -379,7 +385,7 @@ mod tests {
             let diary = Diary::default();
             *diary.journal.borrow_mut() = whole[..kept].to_vec();
             let started = whole[..kept].iter().any(|r| matches!(r, Record::Running { .. }));
-            let name = Name { hour: 1, key: Id::new("alice").unwrap(), cti: "07".repeat(16) };
+            let name = name();
             take_up(&site, &diary, name, diary.clone());
             let runs = diary.read().matches("run:").count();
             assert_eq!(runs, usize::from(!started), "kept {kept}: {}", diary.read());

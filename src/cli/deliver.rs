@@ -202,7 +202,12 @@ impl Delivery<'_> {
                     }
                 };
                 self.log.write(&with_msgid(described(line), msgid));
-                self.started.push(claimed.into_job());
+                match claimed.into_job() {
+                    Some(job) => self.started.push(job),
+                    None => self
+                        .log
+                        .write(&described(Line::error("not-started").with("left-to", "resume"))),
+                }
                 Ok(())
             }
             Err(Stop::Refused(refusal)) => {

@@ -81,11 +81,10 @@ fn all(config: &Configuration, log: &Log, options: &Options) -> io::Result<Tool>
             Ok(state) if state.is_over() => continue,
             Ok(state) => state,
             Err(error) => {
-                log.write(
-                    &Line::error("damaged")
-                        .with("job", &name.to_string())
-                        .with("error", &error.to_string()),
-                );
+                // a damaged one will not mend by itself; one that cannot be read now may be read later
+                let damaged = error.kind() == io::ErrorKind::InvalidData;
+                unsent |= !damaged;
+                log.write(&failed(if damaged { "damaged" } else { "unread" }, &name, &error));
                 continue;
             }
         };
@@ -94,7 +93,13 @@ fn all(config: &Configuration, log: &Log, options: &Options) -> io::Result<Tool>
             continue;
         }
         taken = taken.saturating_add(1);
-        unsent |= take_up(config, log, &spool, &name, options)? != Tool::Yes;
+        match take_up(config, log, &spool, &name, options) {
+            Ok(done) => unsent |= done != Tool::Yes,
+            Err(error) => {
+                unsent = true;
+                log.write(&failed("unfinished", &name, &error));
+            }
+        }
     }
     prune(config, log, &spool);
     Ok(if unsent { Tool::No } else { Tool::Yes })
@@ -126,7 +131,7 @@ pub(super) fn inline(config: &Configuration, log: &Log, name: &Name, file: File)
         Ok(conclude(config, log, &spool, *locked))
     });
     if let Err(error) = done {
-        unfinished(log, name, &error);
+        log.write(&failed("unfinished", name, &error));
     }
 }
 
@@ -145,7 +150,7 @@ fn conclude(
         Ok(Ended::Before) => {}
         Ok(Ended::Lost(why)) => log.write(&about("given-up").with("reason", &why)),
         Err(error) => {
-            unfinished(log, &name, &error);
+            log.write(&failed("unfinished", &name, &error));
             return Tool::No;
         }
     }
@@ -186,7 +191,6 @@ fn prune(config: &Configuration, log: &Log, spool: &FileSpool) {
     }
 }
 
-fn unfinished(log: &Log, name: &Name, error: &io::Error) {
-    let line = Line::error("unfinished").with("job", &name.to_string());
-    log.write(&line.with("error", &error.to_string()));
+fn failed(word: &str, name: &Name, error: &io::Error) -> Line {
+    Line::error(word).with("job", &name.to_string()).with("error", &error.to_string())
 }

@@ -65,6 +65,8 @@ pub enum Spent<J> {
     Again,
     /// It is spent now; its journal is locked.
     First(J),
+    /// It is spent now, and whether it may be acted on is not known: whoever resumes it finds out.
+    Kept,
     /// Its hour was forgotten meanwhile.
     TooLate,
 }
@@ -74,7 +76,7 @@ pub enum Spent<J> {
 #[derive(Debug)]
 pub struct Claimed<J> {
     name: Name,
-    journal: J,
+    journal: Option<J>,
     verdict: &'static str,
     reason: &'static str,
 }
@@ -117,14 +119,14 @@ impl Judged<'_> {
             message_id,
             cose: judged.cose().to_vec(),
         };
-        match spool.spend(&name, &record, judged.request().issued)? {
-            Spent::Again => Err(Refusal::Replayed.into()),
-            Spent::First(journal) => {
-                let (verdict, reason) = (judged.verdict().word(), judged.verdict().reason());
-                Ok(Claimed { name, journal, verdict, reason })
-            }
-            Spent::TooLate => Err(Refusal::TooOld.into()),
-        }
+        let journal = match spool.spend(&name, &record, judged.request().issued)? {
+            Spent::Again => return Err(Refusal::Replayed.into()),
+            Spent::TooLate => return Err(Refusal::TooOld.into()),
+            Spent::First(journal) => Some(journal),
+            Spent::Kept => None,
+        };
+        let (verdict, reason) = (judged.verdict().word(), judged.verdict().reason());
+        Ok(Claimed { name, journal, verdict, reason })
     }
 }
 
@@ -147,9 +149,9 @@ impl<J> Claimed<J> {
         self.reason
     }
 
-    /// The job, for the runner.
+    /// The job, for the runner; `None` if it is left to whoever resumes it.
     #[must_use]
-    pub fn into_job(self) -> (Name, J) {
-        (self.name, self.journal)
+    pub fn into_job(self) -> Option<(Name, J)> {
+        self.journal.map(|journal| (self.name, journal))
     }
 }

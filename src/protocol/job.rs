@@ -16,8 +16,9 @@ use super::answer::Stage;
 use super::id::Id;
 use super::time::Time;
 
-/// How long an answer is offered to a mail system that does not take it.
-pub const GIVE_UP: Duration = Duration::from_secs(5 * 86400);
+/// How long an answer is offered to a mail system that does not take it, and how often at least: neither a machine that
+/// was off nor a clock that jumped gives an answer up.
+pub const GIVE_UP: (Duration, u32) = (Duration::from_secs(5 * 86400), 20);
 /// How long to wait after each time that it was not taken; the last of these from then on.
 pub const BACK_OFF: [Duration; 5] = [
     Duration::from_secs(60),
@@ -372,8 +373,9 @@ impl State {
     #[must_use]
     pub fn next(&self, now: Time, boot: &str) -> Next {
         if let Some(finished) = &self.finished {
+            let times = self.tried.map_or(0, |(times, _)| times);
             return match self.owes_mail() {
-                true if now.since(finished.at) > GIVE_UP => Next::GiveUp,
+                true if now.since(finished.at) > GIVE_UP.0 && times >= GIVE_UP.1 => Next::GiveUp,
                 true => Next::Send,
                 false => Next::Nothing,
             };
@@ -399,7 +401,8 @@ impl State {
         let Some((times, last)) = self.tried else { return true };
         let nth = usize::try_from(times).unwrap_or(usize::MAX).saturating_sub(1);
         let pause = BACK_OFF.get(nth).or(BACK_OFF.last()).copied().unwrap_or_default();
-        now >= last.after(pause)
+        // a try under a clock that was ahead is no reason to wait for that time
+        now < last || now >= last.after(pause)
     }
 
     /// Whether an answer is written down and not handed over.

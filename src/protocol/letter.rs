@@ -257,7 +257,8 @@ fn output(outcome: &Outcome) -> String {
         format!(", cut: {} more were dropped", outcome.dropped)
     };
     match std::str::from_utf8(&outcome.output) {
-        _ if length == 0 => "\nNo output.\n".to_owned(),
+        _ if length == 0 && outcome.dropped == 0 => "\nNo output.\n".to_owned(),
+        _ if length == 0 => format!("\nOutput: {} octets, dropped: no room\n", outcome.dropped),
         Ok(text) if length <= SHOWN && !text.contains('\0') => {
             format!(
                 "\nOutput ({length} octets{cut}):\n\n{}\n",

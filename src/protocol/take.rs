@@ -160,6 +160,9 @@ impl<'k, J: Journal> Job<'k, J> {
             Ok(verified) => verified,
             Err(refusal) => return lost(journal, refusal.reason()),
         };
+        if verified.job_name() != name {
+            return lost(journal, "the file is named after another request");
+        }
         let to = verified.key().answer_to.clone();
         if let (Next::Send, Some(finished)) = (next, &state.finished) {
             let (mail, end) = (finished.mail.clone(), finished.end.clone());
@@ -196,6 +199,7 @@ impl<'k, J: Journal> Held<'k, J> {
     fn begin(self, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
         let today = Ledger {
             now: here.now.max(self.state.received),
+            low_water: ledger.low_water,
             revoked: ledger.revoked.clone(),
             ..Ledger::default()
         };
@@ -334,7 +338,8 @@ impl<J: Journal> Settled<'_, J> {
     /// When that cannot be made durable.
     pub fn finish(mut self, letterhead: &Letterhead, here: &Here) -> io::Result<Unsent<J>> {
         let (mut mail, mut written) = self.write_down(letterhead, here);
-        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if written.as_ref().is_err_and(|error| full.contains(&error.kind())) {
             // what the claim preallocated takes an answer without its output
             let output = std::mem::take(&mut self.outcome.output);
             let length = u64::try_from(output.len()).unwrap_or(u64::MAX);

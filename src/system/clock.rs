@@ -1,6 +1,7 @@
 //! The machine's clock and boot id.
 
 use std::fs;
+use std::io;
 use std::time::SystemTime;
 
 use crate::protocol::time::Time;
@@ -20,9 +21,13 @@ pub fn boot_time() -> Time {
 }
 
 /// The kernel's id of this boot (proc_sys_kernel(5), `random/boot_id`); `unknown` where there is none.
-#[must_use]
-pub fn boot_id() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let id = id.trim();
-    if id.is_empty() { "unknown".to_owned() } else { id.to_owned() }
+///
+/// # Errors
+/// When there is one and it cannot be read: to take that for another boot would be to say what is not so.
+pub fn boot_id() -> io::Result<String> {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => Ok(id.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("unknown".to_owned()),
+        Err(error) => Err(error),
+    }
 }

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
@@ -41,6 +42,8 @@ use crate::protocol::time::Time;
 const PREALLOCATED: u64 = 4096;
 /// What is given up when the disk is full.
 const RESERVE: u64 = 256 * 1024;
+/// In so many files.
+const RESERVE_FILES: u64 = 8;
 /// How many buckets are removed at a time.
 const PRUNED_AT_ONCE: usize = 2;
 
@@ -49,6 +52,7 @@ const PRUNED_AT_ONCE: usize = 2;
 pub struct FileSpool {
     state: PathBuf,
     epoch: Time,
+    boot: String,
 }
 
 /// The journal of one job, under its lock: the lock goes with the file.
@@ -116,7 +120,7 @@ impl FileSpool {
     pub fn open(state: &Path) -> io::Result<Self> {
         check_owner(state)?;
         let epoch = marker::read(state)?;
-        Ok(Self { state: state.to_owned(), epoch })
+        Ok(Self { state: state.to_owned(), epoch, boot: clock::boot_id()? })
     }
 
     /// What the spool knows.
@@ -154,7 +158,13 @@ impl FileSpool {
     pub fn jobs(&self) -> io::Result<Vec<Name>> {
         let mut names = Vec::new();
         for hour in self.buckets()? {
-            for entry in fs::read_dir(self.bucket(hour))? {
+            let entries = match fs::read_dir(self.bucket(hour)) {
+                Ok(entries) => entries,
+                // pruned meanwhile
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
                 let file = entry?.file_name();
                 names.extend(file.to_str().and_then(|file| Name::parse(&format!("{hour}/{file}"))));
             }
@@ -167,10 +177,13 @@ impl FileSpool {
     /// What a job's journal says, without its lock: of a job that is alive, what it said a moment ago.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged.
+    /// When it cannot be read; [`io::ErrorKind::InvalidData`] when it is damaged.
     pub fn peek(&self, name: &Name) -> io::Result<State> {
         let octets = fs::read(self.path(name))?;
-        let damaged = |_| io::Error::other(format!("{name}: the journal is damaged"));
+        let damaged = |_| {
+            let what = format!("{name}: the journal is damaged");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
         journal::read(&octets).map(|(state, _)| state).map_err(damaged)
     }
 
@@ -294,7 +307,7 @@ impl FileSpool {
     /// When the low-water mark cannot be made durable, or a bucket not be removed.
     pub fn prune(&self, history: Duration) -> io::Result<()> {
         if !self.state.join("reserve").exists() && make_reserve(&self.state).is_err() {
-            let _still_full = fs::remove_file(self.state.join("reserve"));
+            let _still_full = fs::remove_dir_all(self.state.join("reserve"));
         }
         let seen = read_number(&self.state.join("seen")).unwrap_or(0);
         let limit = Time::from_unix(seen).before(history);
@@ -314,7 +327,10 @@ impl FileSpool {
         mark.write_all_at(number(low_water).as_bytes(), 0)?;
         mark.sync_all()?;
         for hour in removable {
-            fs::remove_dir_all(self.bucket(hour))?;
+            // a claim that came before the mark may have been written since
+            if self.owes_nothing(hour)? {
+                fs::remove_dir_all(self.bucket(hour))?;
+            }
         }
         File::open(self.state.join("spool"))?.sync_all()
     }
@@ -367,8 +383,9 @@ impl FileSpool {
         file.write_all(line)?;
         let length = PREALLOCATED.saturating_add(u64::try_from(line.len()).unwrap_or(0));
         match fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error.into()),
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => return Err(error.into()),
+            // not every file system can; the records then have to find room when they come
+            Ok(()) | Err(_) => {}
         }
         file.as_file().sync_all()?;
         Ok(file)
@@ -388,10 +405,11 @@ impl FileSpool {
         }
     }
 
+    /// Not durable, so not worth waiting or failing for.
     fn note_seen(&self, issued: Time) -> io::Result<()> {
         let agreed = clock::now().min(issued).unix();
         let file = private().open(self.state.join("seen"))?;
-        file.lock()?;
+        let Ok(()) = file.try_lock() else { return Ok(()) };
         let seen = read_number(&self.state.join("seen")).unwrap_or(0);
         if agreed > seen {
             file.write_all_at(number(agreed).as_bytes(), 0)?;
@@ -407,7 +425,7 @@ impl Spool for FileSpool {
         let path = self.state.join("rate").join(key.id.as_str());
         match rate::take(&path, key.per_hour, 3600, self.now()) {
             // an allowance that cannot be kept on a full disk must not stop the one who would empty it
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Admission::Within),
+            Err(error) if is_full(&error) => Ok(Admission::Within),
             admission => admission,
         }
     }
@@ -420,8 +438,8 @@ impl Spool for FileSpool {
     ) -> io::Result<Spent<FileJournal>> {
         let line = claim.to_line();
         let named = match self.name(name, line.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                let _given_up = fs::remove_file(self.state.join("reserve"));
+            Err(error) if is_full(&error) => {
+                let _given_up = fs::remove_dir_all(self.state.join("reserve"));
                 self.name(name, line.as_bytes())
             }
             // the bucket was pruned between mkdir and the name: the second try finds low-water risen
@@ -436,18 +454,19 @@ impl Spool for FileSpool {
         };
         self.sync(name, &file)?;
         let mut journal = FileJournal { file, end: u64::try_from(line.len()).unwrap_or(u64::MAX) };
-        if name.hour <= self.low_water()? {
+        let Ok(low_water) = self.low_water() else { return Ok(Spent::Kept) };
+        if name.hour <= low_water {
             let at = self.now();
             let end = End::Unrun;
             journal.append(&Record::Finished { at, end, duration: None, mail: None })?;
             return Ok(Spent::TooLate);
         }
-        self.note_seen(issued)?;
+        let _unseen = self.note_seen(issued);
         Ok(Spent::First(journal))
     }
 
     fn here(&self) -> Here {
-        Here { now: self.now(), boot: clock::boot_id(), booted: clock::boot_time() }
+        Here { now: self.now(), boot: self.boot.clone(), booted: clock::boot_time() }
     }
 }
 
@@ -513,11 +532,23 @@ fn check_owner(state: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Several files: a disk may be out of inodes as well.
 fn make_reserve(state: &Path) -> io::Result<()> {
-    let file = private().create(true).truncate(true).open(state.join("reserve"))?;
-    let zeros = vec![0; usize::try_from(RESERVE).unwrap_or(0)];
-    file.write_all_at(&zeros, 0)?;
-    file.sync_all()
+    let directory = state.join("reserve");
+    make_directory(&directory)?;
+    let zeros = vec![0; usize::try_from(RESERVE / RESERVE_FILES).unwrap_or(0)];
+    for n in 0..RESERVE_FILES {
+        let path = directory.join(n.to_string());
+        let file = private().create(true).truncate(true).open(path)?;
+        file.write_all_at(&zeros, 0)?;
+        file.sync_all()?;
+    }
+    File::open(directory)?.sync_all()
+}
+
+/// Whether the disk, or our share of it, is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Twenty digits and a line end: rewritten in place, so that the file never grows.

@@ -16,5 +16,8 @@
 #[path = "../it/support.rs"]
 mod support;
 
+mod clocks;
+mod faults;
 mod keys;
 mod memory;
+mod races;

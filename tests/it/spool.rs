@@ -275,7 +275,7 @@ fn on_a_full_disk_a_request_is_claimed_and_run_or_deferred_and_not_run() {
 
 #[test]
 fn on_a_full_disk_without_a_reserve_a_request_is_deferred_and_not_run() {
-    let Some((site, lines)) = on_a_full_disk("rm \"$STATE/reserve\"") else { return };
+    let Some((site, lines)) = on_a_full_disk("rm -r \"$STATE/reserve\"") else { return };
     assert_eq!((lines[0].as_str(), lines[1].as_str()), ("75 0", "75 0"));
     assert_eq!((site.marks(), site.answers().len()), (0, 0));
 }

@@ -1,0 +1,179 @@
+//! Many at once: deliveries of the same requests, runners, and resumes among them.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use netsysrq_mail::protocol::job::Answer;
+
+use crate::faults::{Asked, message_ids, now, site, strace, traced, with_sendmail};
+use crate::support::{Site, eventually, run};
+
+/// A delivery that does not wait for its command.
+fn deliver_detached(site: &Site, asked: &Asked) -> i32 {
+    let arguments = ["deliver", "--profile", "mailbox"];
+    run(site.program().args(arguments), asked.mail.as_bytes()).status
+}
+
+fn is_answered(site: &Site, asked: &Asked) -> bool {
+    asked.state(site).is_some_and(|state| state.answer == Answer::HandedOver)
+}
+
+#[test]
+fn a_thousand_deliveries_of_a_hundred_requests_with_resume_among_them_make_a_hundred_runs() {
+    let site = site();
+    let asked: Vec<Asked> = (0..100).map(|_| Asked::new(&site, &["count"])).collect();
+    let (next, over, claims) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicUsize::new(0));
+    let resumes = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let resume = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let resumed = site.tool(&["resume"]);
+                assert!(matches!(resumed.status, 0 | 1), "{resumed:?}");
+                resumes.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let workers: Vec<_> = (0..50)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= 1000 {
+                            return;
+                        }
+                        // ten neighbours are one request, so that they meet; half of them wait
+                        let asked = &asked[n / 10];
+                        let status = match n % 2 {
+                            0 => deliver_detached(&site, asked),
+                            _ => site.deliver(&asked.mail).status,
+                        };
+                        assert!(matches!(status, 0 | 1), "delivery {n}: status {status}");
+                        claims.fetch_add(usize::from(status == 0), Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let died = workers.into_iter().map(|worker| worker.join().is_err()).filter(|d| *d).count();
+        over.store(true, Ordering::Relaxed);
+        assert!(resume.join().is_ok() && died == 0, "{died} workers met a wrong status");
+    });
+    eventually("all are answered", || asked.iter().all(|asked| is_answered(&site, asked)));
+    assert_eq!(site.tool(&["resume", "--wait"]).status, 0);
+    assert_eq!(claims.load(Ordering::Relaxed), 100, "claims");
+    let runs: Vec<usize> = asked.iter().map(|asked| asked.runs(&site)).collect();
+    assert_eq!(runs, [1; 100], "runs of each request");
+    let answers = site.answers();
+    let ids = message_ids(&answers).len();
+    eprintln!(
+        "races: 1000 deliveries of 100 requests, {} resumes among them: {} runs, {} answers ({ids} different)",
+        resumes.load(Ordering::Relaxed),
+        runs.iter().sum::<usize>(),
+        answers.len(),
+    );
+    assert_eq!((answers.len(), ids), (100, 100));
+}
+
+#[test]
+fn a_second_delivery_while_the_runner_is_alive_changes_nothing() {
+    let site = site();
+    let asked = Asked::new(&site, &["slow"]);
+    assert_eq!(deliver_detached(&site, &asked), 0);
+    eventually("it is begun", || asked.runs(&site) == 1);
+    let journal = fs::read(asked.job(&site)).unwrap();
+    let again = site.deliver(&asked.mail);
+    assert_eq!(again.status, 1, "{again:?}");
+    assert_eq!(site.tool(&["resume", "--wait"]).status, 0);
+    assert_eq!(site.tool(&["resume", "--only", &asked.name.to_string()]).status, 1, "busy");
+    let still = fs::read(asked.job(&site)).unwrap();
+    if !site.read("turns").contains("end") {
+        assert_eq!(still, journal, "its runner is alive");
+    }
+    eventually("it is answered", || is_answered(&site, &asked));
+    assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
+}
+
+#[test]
+fn a_runner_that_was_killed_is_resumed_by_the_next_delivery_and_runs_nothing_again() {
+    let site = site();
+    let asked = Asked::new(&site, &["slow"]);
+    let mut program = site.program();
+    program.args(["deliver", "--wait", "--profile", "mailbox"]).stdin(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), asked.mail.as_bytes()).unwrap();
+    eventually("it is begun", || asked.runs(&site) == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let again = site.deliver(&asked.mail);
+    assert_eq!(again.status, 1, "{again:?}");
+    assert!(again.stderr.contains("end=unknown"), "{again:?}");
+    assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
+}
+
+/// A resume in the background.
+fn resuming(site: &Site, arguments: &[&str]) -> Child {
+    let mut program: Command = site.program();
+    program.arg("resume").args(arguments).stdin(Stdio::null());
+    program.spawn().unwrap()
+}
+
+#[test]
+fn one_resumes_at_a_time_and_another_says_so_and_touches_nothing() {
+    let site = with_sendmail();
+    site.write("mode", "75");
+    let asked = Asked::new(&site, &["count"]);
+    assert_eq!(site.deliver(&asked.mail).status, 0);
+    asked.age_last_try(&site, Duration::from_secs(61));
+    site.write("mode", "slow");
+    let mut first = resuming(&site, &["--wait"]);
+    eventually("the first hands over", || site.read("calls").lines().count() == 2);
+    let begun = Instant::now();
+    if let Some(strace) = strace() {
+        let options = ["-etrace=sendto".to_owned()];
+        let second = traced(&site, &strace, &options, &["resume", "--wait"], "");
+        assert_eq!((second.ran.status, second.log()), (0, vec!["resume-busy".to_owned()]));
+    } else {
+        assert_eq!(site.tool(&["resume", "--wait"]).status, 0);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "it waited for the first");
+    assert!(first.wait().unwrap().success());
+    assert_eq!(site.read("calls").lines().count(), 2);
+    assert_eq!((asked.runs(&site), site.answers().len()), (1, 1));
+}
+
+#[test]
+fn no_more_commands_run_at_once_under_resume_than_jobs_says() {
+    let site = site();
+    site.configure("groups = [\"web\"]", "groups = [\"web\"]\njobs = 2");
+    let asked: Vec<Asked> = (0..6).map(|_| Asked::new(&site, &["slow"])).collect();
+    for asked in &asked {
+        asked.forge(&site, &[asked.claimed(now())]);
+    }
+    assert_eq!(site.tool(&["resume"]).status, 0);
+    // a second one finds runners alive
+    assert_eq!(site.tool(&["resume"]).status, 0);
+    eventually("all are answered", || asked.iter().all(|asked| is_answered(&site, asked)));
+    let (mut running, mut most) = (0_usize, 0);
+    for turn in site.read("turns").lines() {
+        running = if turn == "begin" { running + 1 } else { running - 1 };
+        most = most.max(running);
+    }
+    assert_eq!(most, 2, "{}", site.read("turns"));
+    for asked in &asked {
+        assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
+    }
+}
+
+#[test]
+fn resume_takes_no_more_jobs_than_max_and_says_that_some_are_left() {
+    let site = site();
+    let asked: Vec<Asked> = (0..3).map(|_| Asked::new(&site, &["count"])).collect();
+    for asked in &asked {
+        asked.forge(&site, &[asked.claimed(now())]);
+    }
+    for (expected, done) in [(1, 2), (0, 3)] {
+        assert_eq!(site.tool(&["resume", "--wait", "--max", "2"]).status, expected);
+        assert_eq!(asked.iter().filter(|asked| is_answered(&site, asked)).count(), done);
+    }
+    assert!(asked.iter().all(|asked| asked.runs(&site) == 1));
+}
