@@ -382,10 +382,10 @@ impl FileSpool {
         file.as_file().try_lock().map_err(io::Error::other)?;
         file.write_all(line)?;
         let length = PREALLOCATED.saturating_add(u64::try_from(line.len()).unwrap_or(0));
-        match fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length) {
-            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => return Err(error.into()),
-            // not every file system can; the records then have to find room when they come
-            Ok(()) | Err(_) => {}
+        let room = fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length);
+        // not every file system can; the records then have to find room when they come
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) = room {
+            return Err(error.into());
         }
         file.as_file().sync_all()?;
         Ok(file)
