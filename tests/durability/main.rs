@@ -20,4 +20,5 @@ mod clocks;
 mod faults;
 mod keys;
 mod memory;
+mod power;
 mod races;
