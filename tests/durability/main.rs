@@ -17,6 +17,7 @@
 mod support;
 
 mod clocks;
+mod crash;
 mod faults;
 mod keys;
 mod memory;
