@@ -142,7 +142,7 @@ fn stanza(places: &Places) -> Result<String, String> {
     Ok(format!(
         "\n# for ~/.config/netsysrq-mail/hosts.toml of everybody who signs for this host:\n\
          [host.{name:?}]\nmail     = {address:?}\nhost_key = {line:?}\n\
-         # key = \"~/.ssh/id_ed25519\"   key_id = \"alice\"   from = \"alice@example.com\"\n\n\
+         # key    = \"~/.ssh/id_ed25519\"\n# key_id = \"alice\"\n# from   = \"alice@example.com\"\n\n\
          # for the configuration of this host, a stanza a key: see netsysrq-mail keygen\n",
         name = places.name,
         address = places.address,

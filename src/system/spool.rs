@@ -44,6 +44,8 @@ const PREALLOCATED: u64 = 4096;
 const RESERVE: u64 = 256 * 1024;
 /// In so many files.
 const RESERVE_FILES: u64 = 8;
+/// How long a claim may be on its way to a name: a delivery that was stopped for longer finds its file gone.
+const NAMELESS: Duration = Duration::from_secs(86400);
 /// How many buckets are removed at a time.
 const PRUNED_AT_ONCE: usize = 2;
 
@@ -309,6 +311,7 @@ impl FileSpool {
         if !self.state.join("reserve").exists() && make_reserve(&self.state).is_err() {
             let _still_full = fs::remove_dir_all(self.state.join("reserve"));
         }
+        self.sweep()?;
         let seen = read_number(&self.state.join("seen")).unwrap_or(0);
         let limit = Time::from_unix(seen).before(history);
         let mark = private().open(self.state.join("low-water"))?;
@@ -333,6 +336,19 @@ impl FileSpool {
             }
         }
         File::open(self.state.join("spool"))?.sync_all()
+    }
+
+    /// Removes what a delivery that was killed before it could name its claim has left: old, and nobody's.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.state.join("spool/tmp"))? {
+            let path = entry?.path();
+            let Ok(file) = private().open(&path) else { continue };
+            let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if age > NAMELESS && file.try_lock().is_ok() {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     fn owes_nothing(&self, hour: u64) -> io::Result<bool> {

@@ -881,3 +881,23 @@ fn an_ordinary_mail_opens_neither_configuration_nor_spool() {
     let touched: Vec<&str> = text.lines().filter(touched).collect();
     assert!(touched.is_empty(), "{touched:#?}");
 }
+
+#[test]
+fn what_a_killed_delivery_left_without_a_name_is_swept_away_after_a_day() {
+    let site = Site::new();
+    for (name, age) in [("old", "2 days ago"), ("new", "1 hour ago"), ("held", "2 days ago")] {
+        let path = site.path("state/spool/tmp").join(name);
+        fs::write(&path, "claimed").unwrap();
+        let touched = run(Command::new("touch").args(["-d", age]).arg(path), b"");
+        assert_eq!(touched.status, 0, "{touched:?}");
+    }
+    let held = File::options().write(true).open(site.path("state/spool/tmp/held")).unwrap();
+    held.lock().unwrap();
+    assert_eq!(site.tool(&["resume"]).status, 0);
+    let mut left: Vec<_> = fs::read_dir(site.path("state/spool/tmp"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["held", "new"]);
+}
