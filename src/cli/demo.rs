@@ -38,7 +38,7 @@ impl Stage {
         self.program(&["check"], "").map(|(_, text)| say(&text))?;
 
         heading("2. The operator signs a request; this is the mail, as any client could send it");
-        let mail = self.sign()?;
+        let mail = self.sign("alice")?;
         say(&mail);
 
         heading("3. The mail is delivered through the filter");
@@ -70,7 +70,8 @@ impl Stage {
         ));
 
         heading("7. A forged one");
-        let forged = self.deliver(&self.forge()?)?;
+        self.program(&["keygen", &self.path("mallory")], "")?;
+        let forged = self.deliver(&self.sign("mallory")?)?;
         let after_forgery = self.answers()?.len();
         say(&format!(
             "Status {forged}. Answers so far: {after_forgery}. A stranger gets silence.\n"
@@ -104,34 +105,13 @@ impl Stage {
         ))
     }
 
-    fn sign(&self) -> Result<String, String> {
-        let key = self.path("alice");
+    /// A request in the name of `alice`, under the key in that file.
+    fn sign(&self, key: &str) -> Result<String, String> {
+        let key = self.path(key);
         let arguments = ["sign", "--key", &key, "--key-id", "alice", "--mail"];
-        let rest = [
-            "--from",
-            "alice@example.com",
-            "--rcpt",
-            "netsysrq@web1.example.com",
-            "web1",
-            "uptime",
-        ];
-        Ok(self.program(&[arguments.as_slice(), &rest].concat(), "")?.1)
-    }
-
-    /// The same words under another key.
-    fn forge(&self) -> Result<String, String> {
-        self.program(&["keygen", &self.path("mallory")], "")?;
-        let key = self.path("mallory");
-        let arguments = ["sign", "--key", &key, "--key-id", "alice", "--mail"];
-        let rest = [
-            "--from",
-            "alice@example.com",
-            "--rcpt",
-            "netsysrq@web1.example.com",
-            "web1",
-            "uptime",
-        ];
-        Ok(self.program(&[arguments.as_slice(), &rest].concat(), "")?.1)
+        let addresses = ["--from", "alice@example.com", "--rcpt", "netsysrq@web1.example.com"];
+        let signed = [arguments.as_slice(), &addresses, &["web1", "uptime"]].concat();
+        Ok(self.program(&signed, "")?.1)
     }
 
     fn deliver(&self, mail: &str) -> Result<i32, String> {
