@@ -7,15 +7,16 @@
 //! <state>/low-water                   hours up to this one are forgotten
 //! <state>/seen                        the highest time that a signer's clock and ours agreed on
 //! <state>/rate/<key id>, slots/<n>    allowances and running commands; nothing durable
-//! <state>/revoked/<key id>             keys that a request has revoked
-//! <state>/resume.lock                  one resume at a time
-//! <state>/reserve                     given up when the disk is full
+//! <state>/revoked/<key id>            keys that a request has revoked
+//! <state>/resume.lock                 one resume at a time
+//! <state>/reserve/                    given up when the disk is full
 //! ```
 //!
 //! What holds here, and where: a claim is durable before [`FileSpool::spend`] returns `First` (file, bucket and spool
 //! are synced); the clock and the low-water mark are read again after that; whoever finds a name taken syncs it before
-//! concluding anything; the low-water mark is durable before the first file is removed; a lock is taken on a claim
-//! before it has a name.
+//! concluding anything; a lock is taken on a claim before it has a name. Making and forgetting is in `spool/upkeep.rs`.
+
+mod upkeep;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -40,14 +41,6 @@ use crate::protocol::time::Time;
 
 /// What a claim takes of the disk for the records to come.
 const PREALLOCATED: u64 = 4096;
-/// What is given up when the disk is full.
-const RESERVE: u64 = 256 * 1024;
-/// In so many files.
-const RESERVE_FILES: u64 = 8;
-/// How long a claim may be on its way to a name: a delivery that was stopped for longer finds its file gone.
-const NAMELESS: Duration = Duration::from_secs(86400);
-/// How many buckets are removed at a time.
-const PRUNED_AT_ONCE: usize = 2;
 
 /// An open spool of ours.
 #[derive(Debug)]
@@ -78,43 +71,6 @@ pub enum Found {
 }
 
 impl FileSpool {
-    /// Makes what is missing of a spool. `false` if it was there already.
-    ///
-    /// # Errors
-    /// When a part of it cannot be made durable.
-    pub fn init(state: &Path, epoch: Time) -> io::Result<bool> {
-        if marker::exists(state) {
-            return Ok(false);
-        }
-        make_directory(state)?;
-        for part in ["spool", "spool/tmp", "rate", "revoked", "slots"] {
-            make_directory(&state.join(part))?;
-        }
-        for part in ["seen", "low-water"] {
-            if !state.join(part).exists() {
-                write_number(&state.join(part), 0)?;
-            }
-        }
-        make_reserve(state)?;
-        File::open(state.join("spool"))?.sync_all()?;
-        marker::write(state, epoch)?;
-        Ok(true)
-    }
-
-    /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten.
-    ///
-    /// # Errors
-    /// When it cannot be made durable.
-    pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
-        check_owner(state)?;
-        write_number(&state.join("seen"), 0)?;
-        if read_number(&state.join("low-water")).is_err() {
-            // what it kept out was issued before this epoch
-            write_number(&state.join("low-water"), 0)?;
-        }
-        marker::write(state, epoch)
-    }
-
     /// Opens a spool.
     ///
     /// # Errors
@@ -303,64 +259,6 @@ impl FileSpool {
         }
     }
 
-    /// Makes the reserve again if it was given up, and forgets buckets that ended `history` ago by both clocks and owe nobody an answer; a few at a time.
-    ///
-    /// # Errors
-    /// When the low-water mark cannot be made durable, or a bucket not be removed.
-    pub fn prune(&self, history: Duration) -> io::Result<()> {
-        if !self.state.join("reserve").exists() && make_reserve(&self.state).is_err() {
-            let _still_full = fs::remove_dir_all(self.state.join("reserve"));
-        }
-        self.sweep()?;
-        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
-        let limit = Time::from_unix(seen).before(history);
-        let mark = private().open(self.state.join("low-water"))?;
-        let Ok(()) = mark.try_lock() else { return Ok(()) };
-        let mut past: Vec<u64> = self.buckets()?;
-        past.retain(|hour| hour.saturating_add(1).saturating_mul(3600) < limit.unix());
-        past.sort_unstable();
-        let mut removable = Vec::new();
-        for hour in past {
-            if removable.len() < PRUNED_AT_ONCE && self.owes_nothing(hour)? {
-                removable.push(hour);
-            }
-        }
-        let Some(newest) = removable.last() else { return Ok(()) };
-        let low_water = self.low_water()?.max(*newest);
-        mark.write_all_at(number(low_water).as_bytes(), 0)?;
-        mark.sync_all()?;
-        for hour in removable {
-            // a claim that came before the mark may have been written since
-            if self.owes_nothing(hour)? {
-                fs::remove_dir_all(self.bucket(hour))?;
-            }
-        }
-        File::open(self.state.join("spool"))?.sync_all()
-    }
-
-    /// Removes what a delivery that was killed before it could name its claim has left: old, and nobody's.
-    fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.state.join("spool/tmp"))? {
-            let path = entry?.path();
-            let Ok(file) = private().open(&path) else { continue };
-            let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
-            if age > NAMELESS && file.try_lock().is_ok() {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn owes_nothing(&self, hour: u64) -> io::Result<bool> {
-        for entry in fs::read_dir(self.bucket(hour))? {
-            let octets = fs::read(entry?.path())?;
-            if journal::read(&octets).is_ok_and(|(state, _)| !state.is_over()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     fn buckets(&self) -> io::Result<Vec<u64>> {
         let mut hours = Vec::new();
         for entry in fs::read_dir(self.state.join("spool"))? {
@@ -517,13 +415,6 @@ fn private() -> OpenOptions {
     options
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(path),
-        made => made,
-    }
-}
-
 /// One user a spool: another would leave files that the first cannot read.
 fn check_owner(state: &Path) -> io::Result<()> {
     let metadata = fs::metadata(state).map_err(|error| {
@@ -546,20 +437,6 @@ fn check_owner(state: &Path) -> io::Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Several files: a disk may be out of inodes as well.
-fn make_reserve(state: &Path) -> io::Result<()> {
-    let directory = state.join("reserve");
-    make_directory(&directory)?;
-    let zeros = vec![0; usize::try_from(RESERVE / RESERVE_FILES).unwrap_or(0)];
-    for n in 0..RESERVE_FILES {
-        let path = directory.join(n.to_string());
-        let file = private().create(true).truncate(true).open(path)?;
-        file.write_all_at(&zeros, 0)?;
-        file.sync_all()?;
-    }
-    File::open(directory)?.sync_all()
 }
 
 /// Whether the disk, or our share of it, is full.

@@ -1,0 +1,142 @@
+//! The spool's upkeep: making it, fencing it, forgetting what is past, and the reserve.
+//!
+//! What holds here: the marker is written last; the low-water mark is durable before the first file is removed, and what
+//! is owed is looked at again after that.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{FileSpool, check_owner, number, private, read_number, write_number};
+use crate::protocol::journal;
+use crate::protocol::time::Time;
+use crate::system::marker;
+
+/// What is given up when the disk is full.
+const RESERVE: u64 = 256 * 1024;
+/// In so many files.
+const RESERVE_FILES: u64 = 8;
+/// How long a claim may be on its way to a name: a delivery that was stopped for longer finds its file gone.
+const NAMELESS: Duration = Duration::from_secs(86400);
+/// How many buckets are removed at a time.
+const PRUNED_AT_ONCE: usize = 2;
+
+impl FileSpool {
+    /// Makes what is missing of a spool. `false` if it was there already.
+    ///
+    /// # Errors
+    /// When a part of it cannot be made durable.
+    pub fn init(state: &Path, epoch: Time) -> io::Result<bool> {
+        if marker::exists(state) {
+            return Ok(false);
+        }
+        make_directory(state)?;
+        for part in ["spool", "spool/tmp", "rate", "revoked", "slots"] {
+            make_directory(&state.join(part))?;
+        }
+        for part in ["seen", "low-water"] {
+            if !state.join(part).exists() {
+                write_number(&state.join(part), 0)?;
+            }
+        }
+        make_reserve(state)?;
+        File::open(state.join("spool"))?.sync_all()?;
+        marker::write(state, epoch)?;
+        Ok(true)
+    }
+
+    /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
+        check_owner(state)?;
+        write_number(&state.join("seen"), 0)?;
+        if read_number(&state.join("low-water")).is_err() {
+            // what it kept out was issued before this epoch
+            write_number(&state.join("low-water"), 0)?;
+        }
+        marker::write(state, epoch)
+    }
+
+    /// Makes the reserve again if it was given up, and forgets buckets that ended `history` ago by both clocks and owe nobody an answer; a few at a time.
+    ///
+    /// # Errors
+    /// When the low-water mark cannot be made durable, or a bucket not be removed.
+    pub fn prune(&self, history: Duration) -> io::Result<()> {
+        if !self.state.join("reserve").exists() && make_reserve(&self.state).is_err() {
+            let _still_full = fs::remove_dir_all(self.state.join("reserve"));
+        }
+        self.sweep()?;
+        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        let limit = Time::from_unix(seen).before(history);
+        let mark = private().open(self.state.join("low-water"))?;
+        let Ok(()) = mark.try_lock() else { return Ok(()) };
+        let mut past: Vec<u64> = self.buckets()?;
+        past.retain(|hour| hour.saturating_add(1).saturating_mul(3600) < limit.unix());
+        past.sort_unstable();
+        let mut removable = Vec::new();
+        for hour in past {
+            if removable.len() < PRUNED_AT_ONCE && self.owes_nothing(hour)? {
+                removable.push(hour);
+            }
+        }
+        let Some(newest) = removable.last() else { return Ok(()) };
+        let low_water = self.low_water()?.max(*newest);
+        mark.write_all_at(number(low_water).as_bytes(), 0)?;
+        mark.sync_all()?;
+        for hour in removable {
+            // a claim that came before the mark may have been written since
+            if self.owes_nothing(hour)? {
+                fs::remove_dir_all(self.bucket(hour))?;
+            }
+        }
+        File::open(self.state.join("spool"))?.sync_all()
+    }
+
+    /// Removes what a delivery that was killed before it could name its claim has left: old, and nobody's.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.state.join("spool/tmp"))? {
+            let path = entry?.path();
+            let Ok(file) = private().open(&path) else { continue };
+            let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if age > NAMELESS && file.try_lock().is_ok() {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn owes_nothing(&self, hour: u64) -> io::Result<bool> {
+        for entry in fs::read_dir(self.bucket(hour))? {
+            let octets = fs::read(entry?.path())?;
+            if journal::read(&octets).is_ok_and(|(state, _)| !state.is_over()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(path),
+        made => made,
+    }
+}
+
+/// Several files: a disk may be out of inodes as well.
+fn make_reserve(state: &Path) -> io::Result<()> {
+    let directory = state.join("reserve");
+    make_directory(&directory)?;
+    let zeros = vec![0; usize::try_from(RESERVE / RESERVE_FILES).unwrap_or(0)];
+    for n in 0..RESERVE_FILES {
+        let path = directory.join(n.to_string());
+        let file = private().create(true).truncate(true).open(path)?;
+        file.write_all_at(&zeros, 0)?;
+        file.sync_all()?;
+    }
+    File::open(directory)?.sync_all()
+}
