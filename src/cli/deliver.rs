@@ -117,7 +117,10 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
     let config = config::load(&config::path(options.config.as_deref()));
     log.state = config.as_ref().ok().map(|config| config.state.clone());
     if search.candidates.is_empty() {
-        log.write(&refused(Refusal::Damaged, search.message_id.as_deref()).unverified());
+        log.write(&with_msgid(
+            refused(Refusal::Damaged).unverified(),
+            search.message_id.as_deref(),
+        ));
         return Ending::NotForUs;
     }
     match config {
@@ -149,7 +152,8 @@ impl Delivery<'_> {
         for candidate in search.candidates {
             let msgid = search.message_id.as_deref();
             if checks >= SIGNATURE_CHECKS {
-                self.log.write(&refused(Refusal::TooManyFrames, msgid).unverified());
+                let line = refused(Refusal::TooManyFrames).unverified();
+                self.log.write(&with_msgid(line, msgid));
                 break;
             }
             let ahead = candidate.unverified_expiry() > Some(clock::now());
@@ -211,7 +215,7 @@ impl Delivery<'_> {
                 Ok(())
             }
             Err(Stop::Refused(refusal)) => {
-                self.log.write(&described(refused(refusal, msgid)));
+                self.log.write(&with_msgid(described(refused(refusal)), msgid));
                 if let (Refusal::Replayed, Some(about)) = (refusal, &about) {
                     self.take_abandoned(&about.name)?;
                 }
@@ -273,8 +277,8 @@ impl About {
     }
 }
 
-fn refused(refusal: Refusal, msgid: Option<&str>) -> Line {
-    with_msgid(Line::info("refused").with("reason", refusal.reason()), msgid)
+fn refused(refusal: Refusal) -> Line {
+    Line::info("refused").with("reason", refusal.reason())
 }
 
 fn with_msgid(line: Line, msgid: Option<&str>) -> Line {

@@ -22,4 +22,5 @@ mod interop;
 mod procmail;
 mod spool;
 mod story;
+mod syslog;
 mod transports;
