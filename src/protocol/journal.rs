@@ -128,6 +128,13 @@ pub fn read(octets: &[u8]) -> Result<(State, usize), Damaged> {
     state.map(|state| (state, good)).ok_or(Damaged)
 }
 
+/// Whether a record was torn by lost power: a sector that did not reach the disk reads as zeros, and a later one may have
+/// a line end. No single changed bit makes two zeros, nor a zero out of a digit.
+#[must_use]
+pub fn has_hole(octets: &[u8]) -> bool {
+    octets.starts_with(&[0]) || octets.windows(2).any(|pair| pair == [0, 0])
+}
+
 enum Line {
     Whole(Record, usize),
     Torn,
@@ -136,10 +143,8 @@ enum Line {
 
 /// The first line: its declared length tells a cut from a change, even where the line end itself was changed.
 fn line(octets: &[u8]) -> Line {
-    // a sector that did not reach the disk reads as zeros, and a later one may have a line end; no single changed
-    // bit makes two zeros, nor a zero out of a digit
-    let hole = octets.starts_with(&[0]) || octets.windows(2).any(|pair| pair == [0, 0]);
-    let wrong = if octets.contains(&b'\n') && !hole { Line::Wrong } else { Line::Torn };
+    let torn = has_hole(octets) || !octets.contains(&b'\n');
+    let wrong = if torn { Line::Torn } else { Line::Wrong };
     let head = octets.iter().position(|c| *c == b' ').and_then(|crc| {
         let length = octets.get(crc.checked_add(1)?..)?;
         let digits = length.iter().position(|c| *c == b' ')?;
@@ -300,6 +305,18 @@ mod tests {
             if let Ok((state, _)) = read(&flipped) {
                 assert_eq!(state.next(at(9), "b1"), Next::Unknown, "bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn a_hole_in_a_record_is_a_step_that_did_not_happen() {
+        let story = story();
+        let before = journal(&story[..3]);
+        for hole in [0..10, 0..30, 20..31] {
+            let mut octets = journal(&story[..4]);
+            octets[before.len()..][hole].fill(0);
+            assert_eq!(read(&octets).unwrap().1, before.len());
+            assert!(has_hole(&octets[before.len()..]) && !has_hole(&before));
         }
     }
 }

@@ -207,6 +207,13 @@ impl FileSpool {
         file.rewind()?;
         file.read_to_end(&mut octets)?;
         match journal::read(&octets) {
+            // only lost power makes a hole: in the boot of the claim it is no tear, and what it hides is not known
+            Ok((state, good))
+                if state.boot == self.boot
+                    && journal::has_hole(octets.get(good..).unwrap_or_default()) =>
+            {
+                Ok(Found::Damaged)
+            }
             Ok((state, good)) => {
                 let end = u64::try_from(good).unwrap_or(u64::MAX);
                 // a torn record did not happen; a whole one may lack its line end
