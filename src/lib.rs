@@ -111,7 +111,7 @@
 //! ```compile_fail
 //! # use netsysrq_mail::protocol::{claim::Claimed, job::Name};
 //! fn forge<J>(name: Name, journal: J) -> Claimed<J> {
-//!     Claimed { name, journal, verdict: "run", reason: "run" }
+//!     Claimed { name, journal: Some(journal), verdict: "run", reason: "run" }
 //! }
 //! ```
 //!
