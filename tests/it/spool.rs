@@ -70,6 +70,12 @@ impl Site {
     }
 }
 
+/// Shell words that wait until `go` is there, and no longer than its directory is: a test that fails leaves nobody behind.
+fn waiting_for(go: &Path) -> String {
+    let (directory, go) = (go.parent().unwrap().display(), go.display());
+    format!("while [ -d {directory} ] && [ ! -e {go} ]; do sleep 0.02; done")
+}
+
 /// A site that follows a signer's clock closely, so that a fence is over within a second.
 fn site() -> Site {
     let site = Site::new();
@@ -478,7 +484,7 @@ fn fifty_waiting_deliveries_of_one_request_to_a_mailbox_are_one_run_and_one_answ
 fn a_delivery_returns_before_its_command_has_ended_and_the_answer_comes_later() {
     let site = Site::new();
     let go = site.path("go");
-    site.mark_then(&format!("while [ ! -e {} ]; do sleep 0.02; done; echo done", go.display()));
+    site.mark_then(&format!("{}; echo done", waiting_for(&go)));
     let begun = Instant::now();
     let delivered =
         site.deliver_detached("mailbox", message(&site.sign(&[], &["mark"])).as_bytes());
@@ -519,10 +525,8 @@ fn at_most_so_many_commands_run_at_once_and_a_ping_does_not_wait_for_them() {
     let site = Site::new();
     site.configure("[answer]\n", "jobs = 2\n[answer]\n");
     let (log, go) = (site.path("log"), site.path("go"));
-    let (log, go_path) = (log.display(), go.display());
-    site.mark_then(&format!(
-        "echo + >>{log}; while [ ! -e {go_path} ]; do sleep 0.02; done; echo - >>{log}"
-    ));
+    let (log, wait) = (log.display(), waiting_for(&go));
+    site.mark_then(&format!("echo + >>{log}; {wait}; echo - >>{log}"));
     for _ in 0..5 {
         let request = site.sign(&[], &["mark"]);
         assert_eq!(site.deliver_detached("mta", message(&request).as_bytes()).status, 0);
@@ -575,7 +579,7 @@ fn kill(pid: u32) {
 /// Kills an inline delivery while its command runs, and lets the command end.
 fn killed_while_running(site: &Site, mail: &str) {
     let go = site.path("go");
-    site.mark_then(&format!("while [ ! -e {} ]; do sleep 0.02; done", go.display()));
+    site.mark_then(&waiting_for(&go));
     let mut delivery = site
         .program()
         .args(["deliver", "--wait", "--profile", "mta"])
@@ -608,7 +612,7 @@ fn a_runner_killed_while_its_command_ran_leaves_a_job_that_a_second_mail_resumes
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     let go = site.path("go");
-    site.mark_then(&format!("while [ ! -e {} ]; do sleep 0.02; done", go.display()));
+    site.mark_then(&waiting_for(&go));
     assert_eq!(site.deliver_detached("mta", mail.as_bytes()).status, 0);
     eventually("the command runs", || site.marks() == 1);
     kill(runner_of(&site));
