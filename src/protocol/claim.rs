@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::id::Id;
 use super::job::{Journal, Name, Record};
 use super::keyring::{Key, Verified};
 use super::policy::{Judged, Verdict};
@@ -131,12 +130,6 @@ impl Judged<'_> {
 }
 
 impl<J> Claimed<J> {
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> &Id {
-        &self.name.key
-    }
-
     /// The verdict's word.
     #[must_use]
     pub fn verdict(&self) -> &'static str {

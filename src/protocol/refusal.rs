@@ -50,15 +50,6 @@ impl Refusal {
             Self::WrongHost => "wrong-host",
         }
     }
-
-    /// Whether the signature was found good before this refusal.
-    #[must_use]
-    pub const fn is_of_a_verified_request(self) -> bool {
-        matches!(
-            self,
-            Self::BeforeEpoch | Self::MacToGroup | Self::Replayed | Self::TooOld | Self::WrongHost
-        )
-    }
 }
 
 impl fmt::Display for Refusal {

@@ -133,7 +133,7 @@ impl Machine<'_> {
         let mut told: Vec<(Name, State)> =
             own.filter_map(|name| Some((name.clone(), self.spool.peek(&name).ok()?))).collect();
         told.sort_by_key(|(_, state)| std::cmp::Reverse(state.received));
-        // the first is the request that asks
+        // the request that asks is not over
         for (job, state) in told.iter().filter(|(_, state)| state.is_over()).take(count) {
             text.push_str(&History::of(job, state).to_string());
             text.push('\n');

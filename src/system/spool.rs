@@ -158,12 +158,6 @@ impl FileSpool {
         }
     }
 
-    /// Requests issued before this, less the skew, are refused.
-    #[must_use]
-    pub const fn epoch(&self) -> Time {
-        self.epoch
-    }
-
     /// Takes up a job, if nobody else has it.
     ///
     /// # Errors

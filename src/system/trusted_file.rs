@@ -76,16 +76,6 @@ pub fn check_program(path: &Path) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// Whether nobody else can write to `directory` or any directory above it.
-///
-/// # Errors
-/// [`Untrusted`] if somebody can.
-pub fn check_directory(directory: &Path) -> Result<(), Untrusted> {
-    let metadata = fs::metadata(directory).map_err(|error| missing(directory, &error))?;
-    check_owner(directory, &metadata)?;
-    check_parents(directory)
-}
-
 fn open(path: &Path, purpose: Purpose) -> Result<File, Untrusted> {
     check_parents(path)?;
     // O_NONBLOCK: a FIFO must not stop a delivery
