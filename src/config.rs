@@ -131,6 +131,14 @@ pub fn load(path: &Path) -> Result<Configuration, Vec<Fault>> {
     configuration.filter(|_| reader.faults.is_empty()).ok_or(reader.faults)
 }
 
+/// Reads a configuration, for who has room for one fault.
+///
+/// # Errors
+/// The first of its faults, in words.
+pub fn load_or_say(path: &Path) -> Result<Configuration, String> {
+    load(path).map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())
+}
+
 /// Collects faults while it turns entries into what they mean.
 struct Reader<'a> {
     path: &'a Path,

@@ -114,7 +114,7 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
     if search.candidates.is_empty() && search.damaged.is_empty() {
         return Ending::NotForUs;
     }
-    let config = config::load(&config::path(options.config.as_deref()));
+    let config = config::load_or_say(&config::path(options.config.as_deref()));
     log.state = config.as_ref().ok().map(|config| config.state.clone());
     if search.candidates.is_empty() {
         log.write(&with_msgid(
@@ -127,8 +127,7 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
         Ok(config) => {
             Delivery { config: &config, log: &log, options, started: Vec::new() }.run(search)
         }
-        Err(faults) => {
-            let fault = faults.first().map(ToString::to_string).unwrap_or_default();
+        Err(fault) => {
             let line =
                 Line::error("deferred").with("reason", "configuration").with("error", &fault);
             log.write(&line);

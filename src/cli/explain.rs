@@ -19,8 +19,7 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
     let message = stdin::read(SEARCHED).map_err(|error| error.to_string())?;
     let search = Candidate::find(&message);
     let path = config::path(config);
-    let config = config::load(&path)
-        .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default());
+    let config = config::load_or_say(&path);
     let mut findings: Vec<Finding> = search
         .damaged
         .iter()

@@ -1,8 +1,8 @@
 //! `init`: makes what is missing of configuration, host key and state, and prints the stanzas for the other side.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -87,7 +87,8 @@ fn make_config(path: &Path) -> Result<bool, String> {
         .replace("@HOST@", &host)
         .replace("@STATE@", &config::own_state().display().to_string())
         .replace("@KEY@", &directory.join("host_ed25519").display().to_string());
-    write_new(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+    keygen::write_new(path, text.as_bytes())
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     say(&format!("made {}: read it, it is yours to edit\n", path.display()));
     Ok(true)
 }
@@ -116,8 +117,7 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
         }
         return Ok(made);
     }
-    let loaded = config::load(config)
-        .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
+    let loaded = config::load_or_say(config)?;
     // what a clock ahead by the skew signed before now says that it was signed before this
     let cut = now.after(loaded.policy.skew);
     let epoch = cut.after(loaded.policy.skew);
@@ -155,12 +155,6 @@ fn make_directories(path: &Path) -> Result<(), String> {
         .mode(0o700)
         .create(path)
         .map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(octets)?;
-    file.sync_all()
 }
 
 const TEMPLATE: &str = r#"# netsysrq-mail: see netsysrq-mail.toml(5). After every change: netsysrq-mail check

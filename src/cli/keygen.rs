@@ -63,7 +63,8 @@ fn random() -> Result<[u8; 32], String> {
     Ok(octets)
 }
 
-fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
+/// Writes a file that must not exist yet, mode 600, durably.
+pub(super) fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(octets)?;
     file.sync_all()

@@ -10,8 +10,7 @@ use crate::system::spool::FileSpool;
 
 /// Prints a line a job.
 pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
-    let config = config::load(&config::path(config))
-        .map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
+    let config = config::load_or_say(&config::path(config))?;
     let spool = FileSpool::open(&config.state).map_err(|error| error.to_string())?;
     let mut told = Vec::new();
     for name in spool.jobs().map_err(|error| error.to_string())? {

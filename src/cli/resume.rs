@@ -37,14 +37,12 @@ pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     runner::outlive_the_mail_system();
     let log = Log::default();
-    let done = match config::load(&config::path(config)) {
+    let done = match config::load_or_say(&config::path(config)) {
         Ok(config) => match &options.only {
             Some(job) => only(&config, &log, job),
             None => all(&config, &log, options),
         },
-        Err(faults) => {
-            Err(io::Error::other(faults.first().map(ToString::to_string).unwrap_or_default()))
-        }
+        Err(fault) => Err(io::Error::other(fault)),
     };
     done.unwrap_or_else(|error| {
         log.write(&Line::error("not-resumed").with("error", &error.to_string()));
