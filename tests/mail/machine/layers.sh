@@ -1,0 +1,36 @@
+#!/bin/bash
+# Builds the layers of the machines that tests/mail runs: Debian's own packages, installed by apt, each mail transfer
+# agent in a layer of its own, since no two of them can be installed together.
+#
+#   layers.sh DIRECTORY
+#
+# A layer is what an installation changes below /usr, /etc and /var of this system, whose own files stay as they are.
+# Needs root, overlayfs and Debian's package lists. A layer that is there is left alone.
+set -euo pipefail
+layers=$1
+here=$(dirname "$(readlink -f "$0")")
+
+common="iproute2 procmail maildrop fdm fetchmail getmail6 msmtp swaks sudo
+  dovecot-core dovecot-sieve dovecot-lmtpd dovecot-imapd"
+
+layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, or nothing
+  local name=$1 below=$2
+  shift 2
+  [ ! -e "$layers/$name" ] || return 0
+  local making=$layers/.making-$name
+  rm -rf "$making"
+  mkdir -p "$making"
+  # a mount namespace of its own: what is mounted is gone with it, however this ends
+  unshare --mount --pid --ipc --uts --fork --kill-child \
+    bash "$here/install.sh" "$making" "$below" "$@" >"$making.log" 2>&1 ||
+    { tail -n 40 "$making.log" >&2; return 1; }
+  rm -rf "$making/work"
+  mv "$making" "$layers/$name"
+}
+
+mkdir -p "$layers"
+# shellcheck disable=SC2086 # words
+layer common "" $common
+layer postfix "$layers/common" postfix
+layer exim "$layers/common" exim4-daemon-light
+layer opensmtpd "$layers/common" opensmtpd
