@@ -1,5 +1,9 @@
 //! The ways of being called: which machine, which examples, and how to look into that mail system.
 
+pub(crate) mod dovecot;
+pub(crate) mod exim;
+pub(crate) mod fetch;
+pub(crate) mod opensmtpd;
 pub(crate) mod postfix;
 
 use crate::machine::Machine;

@@ -1,0 +1,1 @@
+//! Programs that fetch mail from a server (Dovecot's IMAP) and hand it on.
