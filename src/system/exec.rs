@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -287,8 +288,19 @@ fn become_command(arguments: &[String]) -> io::Result<io::Error> {
     if confined == "confined" {
         set_no_new_privs(true)?;
     }
+    stop_ignoring_signals()?;
     let error = Command::new(program).args(words).exec();
     Ok(io::Error::new(error.kind(), format!("{program}: {error}")))
+}
+
+/// Mail systems leave signals ignored (Exim: HUP, INT, USR1, TERM), and a command would ignore them too: a daemon that it
+/// restarts could not be stopped again. What has a handler gets its default back at exec. Unblocking them, and SIGPIPE,
+/// is left to [`CommandExt::exec`].
+fn stop_ignoring_signals() -> io::Result<()> {
+    use signal_hook::consts::FORBIDDEN;
+    // all but the real-time ones
+    let mut signals = (1..32).filter(|signal| !FORBIDDEN.contains(signal));
+    signals.try_for_each(|signal| signal_hook::flag::register(signal, Arc::default()).map(drop))
 }
 
 /// Mail systems lower them (Dovecot: 256 MiB of address space); what cannot be raised stays.
