@@ -12,40 +12,44 @@ fn measure(way: &Way, outcome: &str, test: fn(&Site<'_>) -> Cell) {
     table::enter(way.name, outcome, &test(&site));
 }
 
-/// The outcomes of a way, a test each.
+/// Gives each way, in the order of the table, a module with a test for each outcome.
 macro_rules! conformance {
-    ($module:ident, $way:path) => {
-        mod $module {
+    ($($module:ident = $way:path,)*) => {
+        pub(crate) const WAYS: &[Way] = &[$($way),*];
+
+        $(mod $module {
             use super::*;
 
-            conformance! { @tests $way;
-                a_request_is_run_once_and_answered = "run", run;
-                a_request_that_its_key_may_not_make_is_answered_as_denied = "denied", denied;
-                a_request_that_comes_again_is_not_run_again = "replayed", replayed;
-                mail_of_a_stranger_gets_no_octet_and_is_unchanged = "not for us", not_for_us;
-                a_damaged_request_is_neither_run_nor_answered = "damaged", damaged;
-                a_forged_request_is_neither_run_nor_answered = "forged", forged;
-                a_broken_configuration_loses_no_request = "configuration broken", configuration_broken;
-                an_unusable_spool_loses_no_request = "spool unusable", spool_unusable;
-                a_full_disk_loses_no_request = "disk full", disk_full;
-                a_killed_program_loses_no_request = "program killed", program_killed;
-                a_missing_program_loses_no_request = "program missing", program_missing;
-                a_slow_command_delays_no_mail = "slow command", slow_command;
-                a_request_with_megabytes_behind_it_is_run = "huge mail", huge_mail;
-                megabytes_of_output_are_cut_and_answered = "huge output", huge_output;
-                a_command_that_restarts_the_mail_system_is_answered = "mail system restarted", restart;
-                a_request_to_two_addresses_is_run_once = "two recipients", two_recipients;
+            conformance! { @outcomes $way;
+                a_request_is_run_once_and_answered = run,
+                a_request_that_its_key_may_not_make_is_answered_as_denied = denied,
+                a_request_that_comes_again_is_not_run_again = replayed,
+                mail_of_a_stranger_gets_no_octet_and_is_unchanged = not_for_us,
+                a_damaged_request_is_neither_run_nor_answered = damaged,
+                a_forged_request_is_neither_run_nor_answered = forged,
+                a_broken_configuration_loses_no_request = configuration_broken,
+                an_unusable_spool_loses_no_request = spool_unusable,
+                a_full_disk_loses_no_request = disk_full,
+                a_killed_program_loses_no_request = program_killed,
+                a_missing_program_loses_no_request = program_missing,
+                a_slow_command_delays_no_mail = slow_command,
+                a_request_with_megabytes_behind_it_is_run = huge_mail,
+                megabytes_of_output_are_cut_and_answered = huge_output,
+                a_command_that_restarts_the_mail_system_is_answered = mail_system_restarted,
+                a_request_to_two_addresses_is_run_once = two_recipients,
             }
-        }
+        })*
     };
-    (@tests $way:path; $($name:ident = $outcome:literal, $test:ident;)*) => {
+    (@outcomes $way:path; $($name:ident = $outcome:ident,)*) => {
         $(
             #[test]
             fn $name() {
-                measure(&$way, $outcome, outcomes::$test);
+                measure(&$way, stringify!($outcome), outcomes::$outcome);
             }
         )*
     };
 }
 
-conformance! { procmail_under_postfix, ways::postfix::PROCMAIL }
+conformance! {
+    procmail_under_postfix = ways::postfix::PROCMAIL,
+}

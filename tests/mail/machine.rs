@@ -26,6 +26,7 @@ pub(crate) struct Machine {
     /// The first process's number outside.
     init: u32,
     log: Arc<Mutex<Vec<String>>>,
+    sink: Option<Child>,
     sunk: TempDir,
 }
 
@@ -63,9 +64,9 @@ impl Machine {
         let init = fs::read_to_string(children).unwrap().trim().parse().unwrap();
         let lifeline = unshare.stdin.take();
         let sunk = TempDir::with_prefix("netsysrq-sink-").unwrap();
-        let machine = Self { unshare, lifeline, init, log: Arc::default(), sunk };
+        let mut machine = Self { unshare, lifeline, init, log: Arc::default(), sink: None, sunk };
         machine.listen_to_its_log();
-        machine.open_sink(&directory.join("postfix"));
+        machine.sink = Some(machine.open_sink(&directory.join("postfix")));
         Some(machine)
     }
 
@@ -179,7 +180,7 @@ impl Machine {
     }
 
     /// smtp-sink runs on this system's files, in the machine's network, and ends with the machine.
-    fn open_sink(&self, postfix: &Path) {
+    fn open_sink(&self, postfix: &Path) -> Child {
         let libraries =
             ["usr/lib/postfix", "usr/lib/x86_64-linux-gnu"].map(|path| postfix.join(path));
         let libraries = libraries.map(|path| path.display().to_string()).join(":");
@@ -188,8 +189,10 @@ impl Machine {
         sink.arg(postfix.join("usr/sbin/smtp-sink")).args(["-u", "root", "-d"]);
         sink.arg(self.sunk.path().join("%Y%m%d%H%M%S."));
         sink.args([format!("127.0.0.1:{SINK}"), "100".to_owned()]);
-        sink.env("LD_LIBRARY_PATH", libraries).stdin(Stdio::null()).spawn().unwrap();
+        sink.env("LD_LIBRARY_PATH", libraries).stdin(Stdio::null());
+        let sink = sink.spawn().unwrap();
         self.await_port(SINK);
+        sink
     }
 }
 
@@ -200,6 +203,7 @@ impl Drop for Machine {
         }
         drop(self.lifeline.take());
         drop(self.unshare.wait());
+        drop(self.sink.take().map(|mut sink| sink.wait()));
     }
 }
 

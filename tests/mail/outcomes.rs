@@ -301,7 +301,7 @@ pub(crate) fn huge_output(site: &Site<'_>) -> Cell {
     Cell::of(&[fate]).with_calls(site.host.calls())
 }
 
-pub(crate) fn restart(site: &Site<'_>) -> Cell {
+pub(crate) fn mail_system_restarted(site: &Site<'_>) -> Cell {
     let fate = site.deliver(&mail(&site.host.sign(&["restart"])));
     assert_eq!(fate, Fate::Taken);
     let answer = site.host.await_answers(1);

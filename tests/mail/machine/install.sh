@@ -22,6 +22,7 @@ printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
 inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot "$root" "$@"; }
 inside apt-get -q -y -o APT::Sandbox::User=root install --no-install-recommends "$@"
+inside apt-get clean
 # a person with a mailbox, and the owner of an address of our own
 for user in alice netsysrq; do
   inside id "$user" >/dev/null 2>&1 || inside useradd --user-group --shell /bin/sh "$user"

@@ -5,7 +5,7 @@
 #   layers.sh DIRECTORY
 #
 # A layer is what an installation changes below /usr, /etc and /var of this system, whose own files stay as they are.
-# Needs root, overlayfs and Debian's package lists. A layer that is there is left alone.
+# Needs root, overlayfs and Debian's package lists. Layers that these scripts have made are left alone.
 set -euo pipefail
 layers=$1
 here=$(dirname "$(readlink -f "$0")")
@@ -28,9 +28,12 @@ layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost fi
   mv "$making" "$layers/$name"
 }
 
+scripts=$(cat "$here/layers.sh" "$here/install.sh" | sha256sum)
+[ "$(cat "$layers/.made-by" 2>/dev/null)" = "$scripts" ] || rm -rf "$layers"
 mkdir -p "$layers"
 # shellcheck disable=SC2086 # words
 layer common "" $common
 layer postfix "$layers/common" postfix
 layer exim "$layers/common" exim4-daemon-light
 layer opensmtpd "$layers/common" opensmtpd
+echo "$scripts" >"$layers/.made-by"
