@@ -16,6 +16,7 @@ mod support;
 
 mod bad_config;
 mod bad_mail;
+mod callers;
 mod commands;
 mod fixtures;
 mod interop;
