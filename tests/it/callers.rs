@@ -24,7 +24,8 @@ fn status(mut delivery: Command, mail: &[u8]) -> i32 {
 #[test]
 fn a_request_is_found_in_each_form_in_which_mail_systems_hand_a_mail_over() {
     let site = Site::new();
-    let forms: [(&str, fn(&str) -> String); 9] = [
+    type Form = fn(&str) -> String;
+    let forms: [(&str, Form); 9] = [
         ("as it came", |mail| mail.to_owned()),
         ("Sieve: CR LF", |mail| mail.replace('\n', "\r\n")),
         ("procmail: a line end more", |mail| format!("{mail}\n")),

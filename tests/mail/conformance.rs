@@ -1,5 +1,6 @@
 //! Each way of being called, in each outcome.
 
+use crate::limits;
 use crate::machine::Machine;
 use crate::outcomes::{self, Cell, Site};
 use crate::table;
@@ -19,6 +20,11 @@ macro_rules! conformance {
 
         $(mod $module {
             use super::*;
+
+            #[test]
+            fn a_command_sees_nothing_of_the_mail_system() {
+                limits::sees_nothing_of_the_mail_system(&$way);
+            }
 
             conformance! { @outcomes $way;
                 a_request_is_run_once_and_answered = run,

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::machine::{Machine, Sunk};
@@ -195,15 +196,23 @@ run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/$$/status; ulimit -a;
         eventually(&format!("answer {count}"), || self.answers().len() >= count);
         let answers = self.answers();
         assert_eq!(answers.len(), count, "{answers:?}");
+        answers.iter().for_each(|answer| drop(self.verify(&answer.mail)));
+        answers.into_iter().next_back().map(|answer| answer.mail).unwrap_or_default()
+    }
+
+    /// The output in an answer that verifies.
+    pub(crate) fn output_of(&self, answer: &str) -> String {
+        self.verify(answer)["output"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn verify(&self, answer: &str) -> Value {
         let host_key = self.keys.path().join("host.pub");
         let public = format!("{}/.config/netsysrq-mail/host_ed25519.pub", self.home());
         fs::copy(self.machine.path(&public), &host_key).unwrap();
-        for answer in &answers {
-            let mut verify = Command::new(PROGRAM);
-            verify.args(["verify", "--host-key"]).arg(&host_key);
-            let verified = run(&mut verify, answer.mail.as_bytes());
-            assert_eq!(verified.status, 0, "{verified:?}\n{}", answer.mail);
-        }
-        answers.into_iter().next_back().map(|answer| answer.mail).unwrap_or_default()
+        let mut verify = Command::new(PROGRAM);
+        verify.args(["--json", "verify", "--host-key"]).arg(&host_key);
+        let verified = run(&mut verify, answer.as_bytes());
+        assert_eq!(verified.status, 0, "{verified:?}\n{answer}");
+        serde_json::from_str(&verified.stdout).unwrap()
     }
 }

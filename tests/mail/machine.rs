@@ -171,7 +171,9 @@ impl Machine {
     fn tell_what_happened(&self) {
         eprintln!("-- logged\n{}", self.log("").join("\n"));
         for log in ["/var/log/mail.log", "/var/log/exim4/mainlog", "/var/log/fetched"] {
-            eprintln!("-- {log}\n{}", self.read(log));
+            let text = self.read(log);
+            let lines: Vec<&str> = text.lines().rev().take(30).collect();
+            eprintln!("-- {log}, newest first\n{}", lines.join("\n"));
         }
         for mail in self.sunk() {
             eprintln!("-- sunk from <{}> to <{}>\n{:.2000}", mail.from, mail.to, mail.mail);

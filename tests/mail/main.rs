@@ -21,8 +21,10 @@
 #[path = "../it/support.rs"]
 mod support;
 
+mod answers;
 mod conformance;
 mod host;
+mod limits;
 mod machine;
 mod outcomes;
 mod table;

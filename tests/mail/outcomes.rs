@@ -161,7 +161,7 @@ impl Cell {
 }
 
 /// A mail as a client would send it.
-fn mail(text: &str) -> String {
+pub(crate) fn mail(text: &str) -> String {
     mail_about("hello", text)
 }
 

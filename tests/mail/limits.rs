@@ -1,0 +1,46 @@
+//! What a mail system leaves in the processes that it starts, and what of it reaches a command of ours: nothing.
+
+use crate::host::Host;
+use crate::machine::Machine;
+use crate::outcomes::mail;
+use crate::ways::Way;
+
+/// What a command sees when its request comes this way.
+pub(crate) fn look(way: &Way) -> Option<String> {
+    let machine = Machine::start(way.layers)?;
+    let host = Host::set_up(&machine, way.user, way.restart);
+    (way.set_up)(&machine);
+    let request = mail(&host.sign(&["look"]));
+    (way.send)(&machine, "somebody@example.org", &[way.address], request.as_bytes());
+    // where nothing delivers by itself, this asks it to
+    while (way.holds_mail)(&machine) {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let output = host.output_of(&host.await_answers(1));
+    Some(output)
+}
+
+/// Descriptors, signals and environment are those that we give it.
+pub(crate) fn sees_nothing_of_the_mail_system(way: &Way) {
+    let Some(seen) = look(way) else { return };
+    let after = |start: &str| -> Vec<String> {
+        seen.lines().filter_map(|line| line.strip_prefix(start)).map(ToOwned::to_owned).collect()
+    };
+    let links = seen.lines().filter_map(|line| line.split_once(" -> "));
+    let open: Vec<&str> = links.filter_map(|(link, _)| link.rsplit(' ').next()).collect();
+    assert_eq!(open, ["0", "1", "2"], "{seen}");
+    for set in ["SigBlk:\t", "SigIgn:\t"] {
+        let set = u64::from_str_radix(&after(set)[0], 16).unwrap();
+        // of 64 signals the C library keeps 32 and 33 to itself
+        assert_eq!(set & !(3 << 31), 0, "{seen}");
+    }
+    let environment = seen.lines().skip_while(|line| !line.contains('=')).filter_map(|line| {
+        let name = line.split_once('=')?.0;
+        (!matches!(name, "PWD" | "OLDPWD" | "SHLVL" | "_")).then_some(name)
+    });
+    let mut environment: Vec<&str> = environment.collect();
+    environment.sort_unstable();
+    let ours = ["HOME", "LANG", "LOGNAME", "NETSYSRQ_CTI", "NETSYSRQ_KEY", "PATH", "SHELL", "USER"];
+    assert_eq!(environment, ours, "{seen}");
+    assert_eq!(after("PATH="), ["/usr/sbin:/usr/bin:/sbin:/bin"], "{seen}");
+}
