@@ -52,7 +52,8 @@ fn with_responder(responder: fn(&Machine), test: fn(&Machine, &Host<'_>)) {
     let way = &postfix::PROCMAIL;
     let Some(machine) = Machine::start(way.layers) else { return };
     let host = Host::set_up(&machine, way.user, way.restart);
-    host.write_config(&host.config().replace(HOLDER, "netsysrq@example.net"));
+    let config = host.config().replace("netsysrq@mx.example.net", "alice@example.net");
+    host.write_config(&config.replace(HOLDER, "netsysrq@example.net"));
     (way.set_up)(&machine);
     responder(&machine);
     // it does answer people
