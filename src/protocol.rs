@@ -16,6 +16,7 @@ pub mod letter;
 pub mod message;
 pub mod openssh;
 pub mod policy;
+pub mod readings;
 pub mod refusal;
 pub mod request;
 pub mod sysrq;

@@ -4,9 +4,7 @@
 //! Crockford base32. The decoder is lax about the text around the symbols and strict about the octets:
 //! many texts decode to one body, which is harmless, since the body carries a signature and a nonce.
 
-use std::borrow::Cow;
-
-use unicode_normalization::UnicodeNormalization;
+use super::readings;
 
 /// The most symbols that a frame may have.
 pub const SYMBOLS_MAX: usize = 900;
@@ -14,15 +12,12 @@ pub const SYMBOLS_MAX: usize = 900;
 /// The most markers of one text that are looked behind.
 pub const MARKERS_MAX: usize = 128;
 
-/// The most folded characters of one text that are looked at: bounds the growth of NFKC (U+FDFA: 18-fold).
-const FOLDED_MAX: usize = 1 << 20;
-
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const VERSION: u8 = 1;
 const OVERHEAD: usize = 7;
 const GROUP: usize = 5;
 const GROUPS_A_LINE: usize = 10;
-const NAME: &[u8] = b"netsysrq";
+const NAME: &str = "netsysrq";
 
 /// Which of the two frames a text holds; each has a marker of its own, so that an answer is never taken for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,18 +77,13 @@ pub fn symbols_for(body: usize) -> usize {
     body.saturating_add(OVERHEAD).saturating_mul(8).div_ceil(5)
 }
 
-/// Finds every frame of `kind` in `text`, reading it in three ways: as it stands, without quote prefixes,
-/// and with `%20` and `=20` escapes undone.
+/// Finds every frame of `kind` in `text`, in each of its [readings].
 #[must_use]
 pub fn find(kind: Kind, text: &str) -> Frames {
-    let plain = fold(text);
-    if find_word(&plain, NAME).is_none() {
-        return Frames::default();
-    }
     let mut frames = Frames::default();
     let mut marked = false;
-    for view in [plain, fold(&without_quote_prefixes(text)), fold(&unescaped(text))] {
-        let mut rest = view.as_slice();
+    for reading in readings::naming(NAME, text) {
+        let mut rest = reading.as_slice();
         for _ in 0..MARKERS_MAX {
             let Some(after) = after_marker(kind, rest) else { break };
             marked = true;
@@ -191,7 +181,7 @@ fn after_marker(kind: Kind, folded: &[u8]) -> Option<&[u8]> {
     };
     let mut rest = folded;
     loop {
-        let at = find_word(rest, NAME)?.checked_add(NAME.len())?;
+        let at = find_word(rest, NAME.as_bytes())?.checked_add(NAME.len())?;
         rest = rest.get(at..)?;
         let end = words.iter().try_fold(rest, |text, word| {
             let letters = text.iter().position(u8::is_ascii_lowercase)?;
@@ -214,71 +204,6 @@ fn find_word(text: &[u8], word: &[u8]) -> Option<usize> {
         }
         from = at.checked_add(1)?;
     }
-}
-
-/// NFKC, lower case, and of that only `0-9a-z`: white space of every kind, zero-width characters, soft hyphens,
-/// quote marks and punctuation are gone.
-fn fold(text: &str) -> Vec<u8> {
-    if text.is_ascii() {
-        return text
-            .bytes()
-            .filter(u8::is_ascii_alphanumeric)
-            .map(|c| c.to_ascii_lowercase())
-            .collect();
-    }
-    text.nfkc()
-        .take(FOLDED_MAX)
-        .flat_map(char::to_lowercase)
-        .filter_map(|c| u8::try_from(c).ok())
-        .filter(u8::is_ascii_alphanumeric)
-        .collect()
-}
-
-/// Drops prefixes such as `> `, `| `, `JD> ` and `> > ` from every line.
-fn without_quote_prefixes(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    for line in text.lines() {
-        let mut rest = line;
-        while let Some(inner) = without_quote_prefix(rest) {
-            rest = inner;
-        }
-        kept.push_str(rest);
-        kept.push('\n');
-    }
-    kept
-}
-
-fn without_quote_prefix(line: &str) -> Option<&str> {
-    let line = line.trim_start();
-    let letters = line.bytes().take_while(u8::is_ascii_alphabetic).count();
-    if letters > 3 {
-        return None;
-    }
-    line.get(letters..)?.strip_prefix(['>', '|', ':'])
-}
-
-/// Undoes URL escapes (`%20`) and a left-over layer of quoted-printable (`=20`).
-fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '=']) {
-        return Cow::Borrowed(text);
-    }
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let escape = match (first, tail) {
-            (b'%' | b'=', [high, low, after @ ..]) => hex(*high, *low).map(|octet| (octet, after)),
-            _ => None,
-        };
-        let (octet, after) = escape.unwrap_or((*first, tail));
-        octets.push(octet);
-        rest = after;
-    }
-    Cow::Owned(String::from_utf8_lossy(&octets).into_owned())
-}
-
-fn hex(high: u8, low: u8) -> Option<u8> {
-    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    Some(digit(high)? << 4 | digit(low)?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,176 @@
+//! The readings of a text: what mail clients, gateways and phones do to pasted text, undone. What does no harm is always
+//! undone; escapes and quote marks, which ordinary text may have too, in readings of their own.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The most characters of one text that are looked at after NFKC: bounds its growth (U+FDFA: 18-fold).
+const CHARACTERS: usize = 1 << 20;
+/// How often escapes are undone: gateways escape what is escaped already.
+const ROUNDS: usize = 4;
+/// How many different quote prefixes of joined lines are looked for.
+const PREFIXES: usize = 8;
+
+/// Every reading of `text` that has `name` in it, of which only `0-9a-z` are left.
+#[must_use]
+pub fn naming(name: &str, text: &str) -> Vec<Vec<u8>> {
+    let text = tidied(text);
+    let unescaped = unescaped(&text);
+    let mut readings = Vec::new();
+    for text in [Some(text), unescaped].into_iter().flatten() {
+        let reading = alphanumerics(&text);
+        if !contains(&reading, name.as_bytes()) {
+            continue;
+        }
+        let unquoted = alphanumerics(&unquoted(&without_prefixes_of(name, &text)));
+        let differs = unquoted != reading;
+        readings.push(reading);
+        readings.extend(differs.then_some(unquoted));
+    }
+    readings
+}
+
+/// NFKC, lower case, ASCII, line ends of one kind: gone are blanks of every width, characters that do not show, marks of
+/// direction, and everything that only decorates.
+fn tidied(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase().replace('\r', "\n");
+    }
+    text.nfkc()
+        .take(CHARACTERS)
+        .flat_map(char::to_lowercase)
+        .filter_map(|c| match c {
+            '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some('\n'),
+            c => c.is_ascii().then_some(c),
+        })
+        .collect()
+}
+
+fn alphanumerics(text: &str) -> Vec<u8> {
+    text.bytes().filter(u8::is_ascii_alphanumeric).collect()
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+/// Undoes what was meant for another layer, as often as it was done: URL escapes (`%20`), quoted-printable (`=20`, soft
+/// line breaks), entities. `None` if there is nothing of that kind.
+fn unescaped(text: &str) -> Option<String> {
+    let mut text = undo_once(text)?;
+    for _ in 1..ROUNDS {
+        let Some(next) = undo_once(&text) else { break };
+        text = next;
+    }
+    Some(text)
+}
+
+fn undo_once(text: &str) -> Option<String> {
+    if !text.contains(['%', '=', '&']) {
+        return None;
+    }
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    let mut undone = false;
+    while let Some((first, tail)) = rest.split_first() {
+        let escape = match first {
+            b'=' => soft_break(tail).or_else(|| hex_pair(tail)),
+            b'%' => hex_pair(over_a_break(tail)),
+            b'&' => entity(tail),
+            _ => None,
+        };
+        let Some((character, after)) = escape else {
+            octets.push(*first);
+            rest = tail;
+            continue;
+        };
+        octets.extend(character);
+        rest = after;
+        undone = true;
+    }
+    undone.then(|| tidied(&String::from_utf8_lossy(&octets)))
+}
+
+/// What an escape stands for, and what follows it.
+type Escape<'a> = Option<(Vec<u8>, &'a [u8])>;
+
+fn soft_break(text: &[u8]) -> Escape<'_> {
+    let blanks = text.iter().take_while(|c| matches!(c, b' ' | b'\t')).count();
+    Some((Vec::new(), text.get(blanks..)?.strip_prefix(b"\n")?))
+}
+
+/// Two digits, between which a line may have been broken.
+fn hex_pair(text: &[u8]) -> Escape<'_> {
+    let (high, tail) = text.split_first()?;
+    let (low, after) = over_a_break(tail).split_first()?;
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some((vec![digit(*high)? << 4 | digit(*low)?], after))
+}
+
+fn over_a_break(text: &[u8]) -> &[u8] {
+    let broken = text.iter().take(4).take_while(|c| !c.is_ascii_alphanumeric()).count();
+    text.get(broken..).unwrap_or_default()
+}
+
+fn entity(text: &[u8]) -> Escape<'_> {
+    let end = text.iter().take(10).position(|c| *c == b';')?;
+    let name = std::str::from_utf8(text.get(..end)?).ok()?;
+    let character = match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" | "apos" | "shy" | "zwj" | "zwnj" | "nbsp" | "ensp" | "emsp" | "thinsp" => ' ',
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix('x') {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)?
+        }
+    };
+    Some((character.to_string().into_bytes(), text.get(end.checked_add(1)?..)?))
+}
+
+/// Drops prefixes such as `> `, `| `, `JD> ` and `> > ` from every line.
+fn unquoted(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut rest = line;
+        while let Some(inner) = without_quote_prefix(rest) {
+            rest = inner;
+        }
+        kept.push_str(rest);
+        kept.push('\n');
+    }
+    kept
+}
+
+fn without_quote_prefix(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let letters = line.bytes().take_while(u8::is_ascii_alphabetic).count();
+    if letters > 3 {
+        return None;
+    }
+    line.get(letters..)?.strip_prefix(['>', '|', ':'])
+}
+
+/// Lines that were quoted by initials (`JD> `) and then joined: the initials in front of `name` are dropped wherever they
+/// stand.
+fn without_prefixes_of(name: &str, text: &str) -> String {
+    let mut prefixes: Vec<&str> =
+        text.match_indices(name).filter_map(|(at, _)| initials_before(text.get(..at)?)).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes.iter().take(PREFIXES).fold(text.to_owned(), |text, prefix| text.replace(prefix, ""))
+}
+
+/// `jd>` at the end of what stands before.
+fn initials_before(text: &str) -> Option<&str> {
+    let end = text.rfind(|c: char| c.is_ascii_alphanumeric())?.checked_add(1)?;
+    let mark = text.get(end..)?.strip_prefix(['>', '|', ':']).map(|_| end.checked_add(1))??;
+    let letters = text.get(..end)?.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
+    if letters > 3 {
+        return None;
+    }
+    text.get(end.checked_sub(letters)?..mark)
+}
