@@ -6,6 +6,7 @@
 use std::fmt;
 use std::panic;
 
+use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::html::html_to_text;
 use mail_parser::{HeaderName, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
@@ -152,6 +153,11 @@ pub fn search(kind: Kind, message: &[u8]) -> Search {
         found.add(kind, Place::Raw, &raw);
         if found.candidates.is_empty() && raw.contains('<') {
             found.add(kind, Place::Raw, &html_to_text(&raw));
+        }
+        if found.candidates.is_empty()
+            && let Some(octets) = base64_decode(body_of(message).trim_ascii())
+        {
+            found.add(kind, Place::Raw, &String::from_utf8_lossy(&octets));
         }
         if !damaged.is_empty() {
             found.damaged = damaged;

@@ -12,6 +12,9 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod forms;
+
+use forms::FORMS;
 use netsysrq_mail::protocol::frame::{self, Kind};
 use netsysrq_mail::protocol::message::Candidate;
 
@@ -239,9 +242,9 @@ fn found(message: &[u8], body: &[u8]) -> bool {
     octets.len() == 1 && octets[0] == body
 }
 
-fn plain(text: &str) -> Vec<u8> {
-    let head = "From: a@example.org\nSubject: hello\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n";
-    format!("{head}Content-Transfer-Encoding: 8bit\n\n{text}").into_bytes()
+fn assert_none(lost: &[impl std::fmt::Debug]) {
+    let lines: Vec<String> = lost.iter().map(|lost| format!("{lost:?}")).collect();
+    assert!(lost.is_empty(), "{} lost:\n{}", lost.len(), lines.join("\n"));
 }
 
 #[test]
@@ -249,13 +252,13 @@ fn each_row_alone_leaves_the_request_whole() {
     let mut lost = Vec::new();
     for body in bodies() {
         for (name, row) in ROWS {
-            if !found(&plain(&row(&pasted(&body))), &body) {
+            if !found(&forms::plain(&row(&pasted(&body))), &body) {
                 lost.push((body.len(), name));
             }
         }
     }
     println!("{} rows, {} bodies", ROWS.len(), bodies().len());
-    assert!(lost.is_empty(), "{} lost: {lost:#?}", lost.len());
+    assert_none(&lost);
 }
 
 #[test]
@@ -265,12 +268,43 @@ fn each_row_after_each_other_leaves_the_request_whole() {
         for (first_name, first) in ROWS {
             let once = first(&pasted(&body));
             for (second_name, second) in ROWS {
-                if !found(&plain(&second(&once)), &body) {
+                if !found(&forms::plain(&second(&once)), &body) {
                     lost.push((body.len(), first_name, second_name));
                 }
             }
         }
     }
     println!("{} ordered pairs, {} bodies", ROWS.len() * ROWS.len(), bodies().len());
-    assert!(lost.is_empty(), "{} lost: {lost:#?}", lost.len());
+    assert_none(&lost);
+}
+
+#[test]
+fn each_form_of_a_mail_leaves_the_request_whole() {
+    let mut lost = Vec::new();
+    for body in bodies() {
+        for (name, form) in FORMS {
+            if !found(&form(&pasted(&body)), &body) {
+                lost.push((body.len(), name));
+            }
+        }
+    }
+    println!("{} forms, {} bodies", FORMS.len(), bodies().len());
+    assert_none(&lost);
+}
+
+#[test]
+fn each_row_in_each_form_leaves_the_request_whole() {
+    let mut lost = Vec::new();
+    for body in bodies() {
+        for (row_name, row) in ROWS {
+            let text = row(&pasted(&body));
+            for (form_name, form) in FORMS {
+                if !found(&form(&text), &body) {
+                    lost.push((body.len(), row_name, form_name));
+                }
+            }
+        }
+    }
+    println!("{} rows in {} forms, {} bodies", ROWS.len(), FORMS.len(), bodies().len());
+    assert_none(&lost);
 }
