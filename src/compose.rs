@@ -2,6 +2,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod agent;
 pub mod hosts;
 pub mod keys;
 pub mod sign;

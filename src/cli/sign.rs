@@ -1,5 +1,7 @@
 //! `sign`: composes a request, to be pasted into any mail client.
 
+mod agent;
+
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -9,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{home, say};
 use crate::compose::hosts::{Host, Hosts};
 use crate::compose::keys::{self, Unusable};
-use crate::compose::sign::{self, Signed};
+use crate::compose::sign::{self, Signed, Signer};
 use crate::exit::Tool;
 use crate::protocol::cose::Seal;
 use crate::protocol::id::Id;
@@ -20,9 +22,12 @@ use crate::system::clock;
 /// Options of `sign`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Options {
-    /// Key file: an OpenSSH Ed25519 private key, or an HMAC secret
+    /// Key file: an OpenSSH Ed25519 private key, or an HMAC secret; with --agent, its public half will do
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Sign by ssh-agent
+    #[arg(long)]
+    agent: bool,
     /// The key's id on the host
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
@@ -61,9 +66,15 @@ pub(super) fn run(options: Options, json: bool) -> Result<Tool, String> {
     let key_id = key_id.ok_or("which key is it there? give --key-id, or key_id in hosts.toml")?;
     let key_id = Id::new(&key_id).ok_or_else(|| format!("{key_id:?} is no key id"))?;
     let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
-    let path = path.ok_or("which key signs? give --key FILE, or key in hosts.toml")?;
-    let seal = read_key(&path, options.passphrase_fd)?;
-    let signed = sign::sign(request(&options)?, &key_id, &seal)?;
+    let request = request(&options)?;
+    let signed = if options.agent {
+        agent::sign(request, &key_id, path.as_deref())?
+    } else {
+        let path =
+            path.ok_or("which key signs? give --key FILE or --agent, or key in hosts.toml")?;
+        let seal = read_key(&path, options.passphrase_fd)?;
+        sign::sign(request, &key_id, Signer::Own(&seal))?
+    };
     if json {
         say(&format!("{}\n", describe(&signed)));
     } else if options.mail {

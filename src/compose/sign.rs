@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use ed25519_dalek::{Signature, VerifyingKey};
+
 use crate::protocol::cose::{self, Seal};
 use crate::protocol::frame::{self, Kind, SYMBOLS_MAX};
 use crate::protocol::id::Id;
@@ -19,13 +21,41 @@ pub struct Signed {
     pub frame: String,
 }
 
+/// Signs octets by Ed25519, or says why not.
+pub type Sign<'a> = &'a mut dyn FnMut(&[u8]) -> Result<[u8; 64], String>;
+
+/// Who signs.
+pub enum Signer<'a> {
+    /// A key that we hold.
+    Own(&'a Seal),
+    /// Another program, which holds the private half of this key.
+    Other(&'a VerifyingKey, Sign<'a>),
+}
+
+impl std::fmt::Debug for Signer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Own(_) => "Own",
+            Self::Other(..) => "Other",
+        })
+    }
+}
+
 /// Signs a request, and reads the result back as a host would.
 ///
 /// # Errors
 /// What does not fit, and how to mend it.
-pub fn sign(request: Request, key_id: &Id, seal: &Seal) -> Result<Signed, String> {
+pub fn sign(request: Request, key_id: &Id, signer: Signer<'_>) -> Result<Signed, String> {
     let octets = request.encode().ok_or("a time is out of bounds")?;
-    let sealed = cose::seal(octets, key_id.as_str().as_bytes(), cose::REQUEST_AAD, seal);
+    let (kid, aad) = (key_id.as_str().as_bytes(), cose::REQUEST_AAD);
+    let sealed = match signer {
+        Signer::Own(seal) => cose::seal(octets, kid, aad, seal),
+        Signer::Other(key, sign) => cose::sign1(octets, kid, aad, |signed| {
+            let signature = sign(signed)?;
+            let genuine = key.verify_strict(signed, &Signature::from_bytes(&signature)).is_ok();
+            genuine.then_some(signature).ok_or_else(|| "the signature is of another key".to_owned())
+        })?,
+    };
     let sealed = sealed.ok_or("the request cannot be encoded")?;
     let frame = frame::encode(Kind::Request, &sealed).ok_or_else(|| {
         let symbols = frame::symbols_for(sealed.len());

@@ -161,19 +161,15 @@ impl Envelope {
 /// `None` if the library cannot write it, which no input of ours brings about.
 #[must_use]
 pub fn seal(payload: Vec<u8>, kid: &[u8], aad: &[u8], seal: &Seal) -> Option<Vec<u8>> {
-    let header = |algorithm| HeaderBuilder::new().algorithm(algorithm).key_id(kid.to_vec()).build();
     match seal {
-        Seal::Ed25519(key) => CoseSign1Builder::new()
-            .protected(header(iana::Algorithm::EdDSA))
-            .payload(payload)
-            .create_signature(aad, |signed| key.sign(signed).to_bytes().to_vec())
-            .build()
-            .to_tagged_vec()
-            .ok(),
+        Seal::Ed25519(key) => {
+            let sign = |signed: &[u8]| Ok::<_, ()>(key.sign(signed).to_bytes());
+            sign1(payload, kid, aad, sign).ok()?
+        }
         Seal::Hmac(secret) => {
             let mac = keyed(secret)?;
             CoseMac0Builder::new()
-                .protected(header(iana::Algorithm::HMAC_256_256))
+                .protected(emitted(iana::Algorithm::HMAC_256_256, kid))
                 .payload(payload)
                 .create_tag(aad, |signed| mac.chain_update(signed).finalize().into_bytes().to_vec())
                 .build()
@@ -181,6 +177,29 @@ pub fn seal(payload: Vec<u8>, kid: &[u8], aad: &[u8], seal: &Seal) -> Option<Vec
                 .ok()
         }
     }
+}
+
+/// Makes a container that somebody else signs by Ed25519.
+///
+/// `None` as in [`seal`].
+///
+/// # Errors
+/// Those of `sign`.
+pub fn sign1<E>(
+    payload: Vec<u8>,
+    kid: &[u8],
+    aad: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let container = CoseSign1Builder::new()
+        .protected(emitted(iana::Algorithm::EdDSA, kid))
+        .payload(payload)
+        .try_create_signature(aad, |signed| sign(signed).map(Vec::from))?;
+    Ok(container.build().to_tagged_vec().ok())
+}
+
+fn emitted(algorithm: iana::Algorithm, kid: &[u8]) -> Header {
+    HeaderBuilder::new().algorithm(algorithm).key_id(kid.to_vec()).build()
 }
 
 fn keyed(secret: &[u8]) -> Option<Hmac<Sha256>> {

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netsysrq_mail::compose::{keys, sign};
+use netsysrq_mail::compose::keys;
+use netsysrq_mail::compose::sign::{self, Signer};
 use netsysrq_mail::protocol::cose::Seal;
 use netsysrq_mail::protocol::id::Id;
 use netsysrq_mail::protocol::job::{Answer, End, Name, State};
@@ -258,7 +259,7 @@ answer = "before"
         };
         let key = Id::new("alice").unwrap();
         let name = Name { hour: expires.hour(), key: key.clone(), cti: request.cti() };
-        let signed = sign::sign(request, &key, &self.seal).unwrap();
+        let signed = sign::sign(request, &key, Signer::Own(&self.seal)).unwrap();
         let mail = self.site.path(&format!("mail.{}", name.cti));
         fs::write(&mail, message(&signed.text())).unwrap();
         Asked { name, mail }

@@ -14,6 +14,7 @@
 
 mod support;
 
+mod agent;
 mod bad_config;
 mod bad_mail;
 mod callers;

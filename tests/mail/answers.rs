@@ -4,7 +4,7 @@ use crate::host::{HOLDER, Host};
 use crate::machine::{Machine, SINK};
 use crate::outcomes::mail;
 use crate::support::eventually;
-use crate::ways::{Way, postfix};
+use crate::ways::{Way, exim, opensmtpd, postfix};
 
 /// The envelope sender with which a mail left that was given to sendmail with this `-f`, and sendmail's status.
 fn sent_from(machine: &Machine, user: &str, sender: &str) -> (i32, Option<String>) {
@@ -31,6 +31,37 @@ fn null_sender(way: &Way) -> Option<(i32, Option<String>)> {
 fn both_spellings_are_the_null_sender_to_postfix() {
     if let Some(empty) = null_sender(&postfix::PROCMAIL) {
         assert_eq!(empty, (0, Some(String::new())));
+    }
+}
+
+#[test]
+fn both_spellings_are_the_null_sender_to_exim() {
+    if let Some(empty) = null_sender(&exim::ROUTER) {
+        assert_eq!(empty, (0, Some(String::new())));
+    }
+}
+
+#[test]
+fn both_spellings_are_the_null_sender_to_opensmtpd() {
+    if let Some(empty) = null_sender(&opensmtpd::MDA) {
+        assert_eq!(empty, (0, Some(String::new())));
+    }
+}
+
+/// Its sendmail says 75 and keeps the mail all the same: it would be answered twice, if it were sent again.
+#[test]
+fn opensmtpd_that_is_down_forgets_a_mail_of_one_spelling_and_keeps_one_of_the_other() {
+    let way = &opensmtpd::MDA;
+    let Some(machine) = Machine::start(way.layers) else { return };
+    for (sender, kept) in [("<>", 0), ("", 1)] {
+        let sendmail = ["/usr/sbin/sendmail", "-i", "-f", sender, "--", HOLDER];
+        let ran = machine.run_as("netsysrq", &sendmail, b"Subject: hello\n\nhello\n");
+        assert_eq!(ran.status, 75, "{ran:?}");
+        (way.set_up)(&machine);
+        let stranded = || machine.shell("ls /var/spool/smtpd/offline").lines().count();
+        eventually("smtpd has looked", || machine.sunk().len() == kept && stranded() == 1 - kept);
+        machine.shell("/etc/init.d/opensmtpd stop; rm -f /var/spool/smtpd/offline/*");
+        eventually("smtpd is down", || machine.run(&["pidof", "smtpd"], b"").status != 0);
     }
 }
 

@@ -58,4 +58,9 @@ macro_rules! conformance {
 
 conformance! {
     procmail_under_postfix = ways::postfix::PROCMAIL,
+    procmail_under_exim = ways::exim::PROCMAIL,
+    exim_router = ways::exim::ROUTER,
+    exim_forward = ways::exim::FORWARD,
+    opensmtpd_mda = ways::opensmtpd::MDA,
+    opensmtpd_forward = ways::opensmtpd::FORWARD,
 }

@@ -78,7 +78,7 @@ impl Machine {
     fn inside(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.init.to_string(), "--mount", "--pid", "--net", "--uts"]);
-        command.args(["--ipc", "--root", "--wd=/", "--", "env", "--ignore-environment"]);
+        command.args(["--ipc", "--root", "--wd", "--", "env", "--ignore-environment"]);
         command.arg("PATH=/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }

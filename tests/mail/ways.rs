@@ -40,7 +40,7 @@ pub(crate) fn send_by_smtp(machine: &Machine, from: &str, to: &[&str], mail: &[u
     assert_eq!(sent.status, 0, "{sent:?}");
 }
 
-/// RFC 5321's form of a mail: CR LF, dots doubled, a dot at the end.
+/// RFC 5321's form of a mail: CR LF, dots doubled, a dot at the end, whose CR LF is left to swaks.
 fn on_the_wire(mail: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(mail.len() + mail.len() / 32);
     for line in mail.strip_suffix(b"\n").unwrap_or(mail).split(|octet| *octet == b'\n') {
@@ -50,6 +50,6 @@ fn on_the_wire(mail: &[u8]) -> Vec<u8> {
         wire.extend_from_slice(line);
         wire.extend_from_slice(b"\r\n");
     }
-    wire.extend_from_slice(b".\r\n");
+    wire.push(b'.');
     wire
 }

@@ -1,1 +1,74 @@
-//! OpenSMTPD 6.8.
+//! OpenSMTPD 6.8, and what it calls.
+
+use super::{Way, send_by_smtp};
+use crate::machine::{Machine, SINK};
+
+const LAYERS: &[&str] = &["opensmtpd", "common"];
+const ADDRESS: &str = "netsysrq@example.net";
+/// Where the harness puts what `RESTART` runs.
+const RESTARTER: &str = "/usr/sbin/restart-smtpd";
+const RESTART: &[&str] = &[RESTARTER];
+
+/// Debian's file with its domain filled in, and all mail to elsewhere sent to the sink.
+fn lay_out(machine: &Machine) {
+    machine.shell(&format!(
+        "sed -i -e 's|^match for local|match from any for domain {{ example.net, mx.example.net }}|' \
+         -e 's|^action \"relay\" relay|& host smtp://127.0.0.1:{SINK}|' /etc/smtpd.conf"
+    ));
+    // "/etc/init.d/opensmtpd restart" starts smtpd while the old one is still there, which then ends: nothing is left.
+    // So this waits for that end, as systemd would, and then until the new one listens: before that its sendmail says 75.
+    machine.write(
+        RESTARTER,
+        b"#!/bin/sh\n/etc/init.d/opensmtpd stop\nwhile pidof smtpd >/dev/null; do sleep 0.1; done\n\
+          /etc/init.d/opensmtpd start\nuntil smtpctl show stats >/dev/null 2>&1; do sleep 0.1; done\n",
+    );
+    machine.shell(&format!("chmod 755 {RESTARTER}"));
+}
+
+fn start(machine: &Machine) {
+    machine.shell("/etc/init.d/opensmtpd start >/dev/null 2>&1");
+    machine.await_port(25);
+}
+
+/// It would wait for 10 seconds before it tries again, then for 40, then for 90; here it is told to. While it restarts
+/// neither can be asked.
+fn holds_mail(machine: &Machine) -> bool {
+    let ask = "smtpctl show queue 2>/dev/null || echo unknown; smtpctl schedule all >/dev/null 2>&1 || true";
+    !machine.shell(ask).is_empty()
+}
+
+pub(crate) const MDA: Way = Way {
+    name: "opensmtpd mda",
+    layers: LAYERS,
+    user: "netsysrq",
+    address: ADDRESS,
+    is_mailbox: false,
+    set_up: |machine| {
+        lay_out(machine);
+        machine.install_example("opensmtpd/smtpd.conf", "/etc/smtpd.netsysrq.conf");
+        machine.shell(
+            "sed -i '0,/^match/s|^match|include \"/etc/smtpd.netsysrq.conf\"\\n&|' /etc/smtpd.conf",
+        );
+        start(machine);
+    },
+    send: send_by_smtp,
+    holds_mail,
+    restart: RESTART,
+};
+
+pub(crate) const FORWARD: Way = Way {
+    name: "opensmtpd .forward",
+    layers: LAYERS,
+    user: "netsysrq",
+    address: ADDRESS,
+    is_mailbox: false,
+    set_up: |machine| {
+        lay_out(machine);
+        machine.install_example("opensmtpd/forward", "/home/netsysrq/.forward");
+        machine.shell("chown netsysrq: /home/netsysrq/.forward");
+        start(machine);
+    },
+    send: send_by_smtp,
+    holds_mail,
+    restart: RESTART,
+};
