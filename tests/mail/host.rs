@@ -83,7 +83,7 @@ no_new_privileges = false
 
 # what a command is given
 [command.look]
-run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/$$/status; ulimit -a; env"]
+run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -a; env"]
 "#,
             home = self.home(),
             public = public.trim(),

@@ -3,7 +3,8 @@
 use crate::host::Host;
 use crate::machine::Machine;
 use crate::outcomes::mail;
-use crate::ways::Way;
+use crate::support::eventually;
+use crate::ways::{Way, dovecot, exim, opensmtpd, postfix};
 
 /// What a command sees when its request comes this way.
 pub(crate) fn look(way: &Way) -> Option<String> {
@@ -43,4 +44,52 @@ pub(crate) fn sees_nothing_of_the_mail_system(way: &Way) {
     let ours = ["HOME", "LANG", "LOGNAME", "NETSYSRQ_CTI", "NETSYSRQ_KEY", "PATH", "SHELL", "USER"];
     assert_eq!(environment, ours, "{seen}");
     assert_eq!(after("PATH="), ["/usr/sbin:/usr/bin:/sbin:/bin"], "{seen}");
+}
+
+/// LMTP sets both limits of memory, and of time only the one that may be lifted.
+#[test]
+fn of_dovecots_limits_a_command_keeps_only_what_cannot_be_lifted() {
+    let Some(seen) = look(&dovecot::LMTP) else { return };
+    let limit = |name: &str| {
+        let line = seen.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(limit("vmemory(kbytes)"), "262144", "{seen}");
+    assert_eq!(limit("data(kbytes)"), "262144", "{seen}");
+    assert_eq!(limit("time(seconds)"), "unlimited", "{seen}");
+}
+
+/// A name without its path, in a .forward file.
+fn bare_name(way: &Way) {
+    let Some(machine) = Machine::start(way.layers) else { return };
+    let host = Host::set_up(&machine, way.user, way.restart);
+    (way.set_up)(&machine);
+    machine.write("/home/netsysrq/.forward", b"\"|netsysrq-mail deliver --profile mta\"\n");
+    machine.shell("chown netsysrq: /home/netsysrq/.forward");
+    let send = || {
+        let request = mail(&host.sign(&["mark"]));
+        (way.send)(&machine, "somebody@example.org", &[way.address], request.as_bytes());
+    };
+    send();
+    host.await_answers(1);
+    machine.shell("mv /usr/bin/netsysrq-mail /usr/local/bin/");
+    send();
+    let bounced = || machine.sunk().iter().any(|mail| mail.to == "somebody@example.org");
+    eventually("the mail is returned", bounced);
+    assert_eq!(host.marks(), 1);
+}
+
+#[test]
+fn postfix_finds_a_bare_name_in_usr_bin_and_not_in_usr_local_bin() {
+    bare_name(&postfix::FORWARD);
+}
+
+#[test]
+fn exim_finds_a_bare_name_in_usr_bin_and_not_in_usr_local_bin() {
+    bare_name(&exim::FORWARD);
+}
+
+#[test]
+fn opensmtpd_finds_a_bare_name_in_usr_bin_and_not_in_usr_local_bin() {
+    bare_name(&opensmtpd::FORWARD);
 }

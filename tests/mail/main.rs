@@ -26,6 +26,7 @@ mod conformance;
 mod host;
 mod limits;
 mod machine;
+mod offline;
 mod outcomes;
 mod table;
 mod ways;

@@ -111,6 +111,7 @@ impl<'a> Site<'a> {
         let fate = self.deliver(mail);
         let expected = if self.way.is_mailbox { Fate::Inbox } else { Fate::Taken };
         assert_eq!(fate, expected);
+        assert_eq!(self.copies_in_mailbox(mail), usize::from(self.way.is_mailbox));
         assert_eq!(self.host.marks(), 0);
         assert_eq!(self.host.answers().len(), 0);
         self.assert_silence();

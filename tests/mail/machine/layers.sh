@@ -10,7 +10,7 @@ set -euo pipefail
 layers=$1
 here=$(dirname "$(readlink -f "$0")")
 
-common="iproute2 procmail maildrop fdm fetchmail getmail6 msmtp swaks sudo
+common="iproute2 openssl procps procmail maildrop fdm fetchmail getmail6 msmtp swaks sudo
   dovecot-core dovecot-sieve dovecot-lmtpd dovecot-imapd"
 
 layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, or nothing

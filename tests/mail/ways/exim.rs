@@ -3,8 +3,6 @@
 use super::{Way, send_by_smtp};
 use crate::machine::{Machine, SINK};
 
-const LAYERS: &[&str] = &["exim", "common"];
-const ADDRESS: &str = "netsysrq@example.net";
 /// This ends the listener and the queue runner, waits two seconds, and starts them again.
 const RESTART: &[&str] = &["/etc/init.d/exim4", "restart"];
 
@@ -37,9 +35,9 @@ fn holds_mail(machine: &Machine) -> bool {
 
 pub(crate) const ROUTER: Way = Way {
     name: "exim router",
-    layers: LAYERS,
+    layers: &["exim", "common"],
     user: "netsysrq",
-    address: ADDRESS,
+    address: "netsysrq@example.net",
     is_mailbox: false,
     set_up: |machine| {
         lay_out(machine);
@@ -54,24 +52,17 @@ pub(crate) const ROUTER: Way = Way {
 
 pub(crate) const FORWARD: Way = Way {
     name: "exim .forward",
-    layers: LAYERS,
-    user: "netsysrq",
-    address: ADDRESS,
-    is_mailbox: false,
     set_up: |machine| {
         lay_out(machine);
         machine.install_example("exim/forward", "/home/netsysrq/.forward");
         machine.shell("chown netsysrq: /home/netsysrq/.forward");
         start(machine);
     },
-    send: send_by_smtp,
-    holds_mail,
-    restart: RESTART,
+    ..ROUTER
 };
 
 pub(crate) const PROCMAIL: Way = Way {
     name: "procmail under exim",
-    layers: LAYERS,
     user: "alice",
     address: "alice@example.net",
     is_mailbox: true,
@@ -81,7 +72,5 @@ pub(crate) const PROCMAIL: Way = Way {
         machine.shell("chown alice: /home/alice/.procmailrc");
         start(machine);
     },
-    send: send_by_smtp,
-    holds_mail,
-    restart: RESTART,
+    ..ROUTER
 };

@@ -3,8 +3,6 @@
 use super::{Way, send_by_smtp};
 use crate::machine::{Machine, SINK};
 
-const LAYERS: &[&str] = &["opensmtpd", "common"];
-const ADDRESS: &str = "netsysrq@example.net";
 /// Where the harness puts what `RESTART` runs.
 const RESTARTER: &str = "/usr/sbin/restart-smtpd";
 const RESTART: &[&str] = &[RESTARTER];
@@ -39,9 +37,9 @@ fn holds_mail(machine: &Machine) -> bool {
 
 pub(crate) const MDA: Way = Way {
     name: "opensmtpd mda",
-    layers: LAYERS,
+    layers: &["opensmtpd", "common"],
     user: "netsysrq",
-    address: ADDRESS,
+    address: "netsysrq@example.net",
     is_mailbox: false,
     set_up: |machine| {
         lay_out(machine);
@@ -58,17 +56,11 @@ pub(crate) const MDA: Way = Way {
 
 pub(crate) const FORWARD: Way = Way {
     name: "opensmtpd .forward",
-    layers: LAYERS,
-    user: "netsysrq",
-    address: ADDRESS,
-    is_mailbox: false,
     set_up: |machine| {
         lay_out(machine);
         machine.install_example("opensmtpd/forward", "/home/netsysrq/.forward");
         machine.shell("chown netsysrq: /home/netsysrq/.forward");
         start(machine);
     },
-    send: send_by_smtp,
-    holds_mail,
-    restart: RESTART,
+    ..MDA
 };

@@ -3,13 +3,15 @@
 use super::{Way, send_by_smtp};
 use crate::machine::{Machine, SINK};
 
-/// Debian's installation, with as short a patience as it can have, and all mail to elsewhere sent to the sink.
+/// Debian's installation, with as short a patience as it can have, and all mail to elsewhere sent to the sink. A mail that
+/// is tried again before the last try has let go of its file goes to the incoming queue, which is read at each wakeup.
 pub(super) fn lay_out(machine: &Machine) {
     machine.shell(&format!(
         "postconf -e myhostname=mx.example.net mydestination=mx.example.net,example.net inet_protocols=ipv4 \
          'relayhost=[127.0.0.1]:{SINK}' smtp_dns_support_level=disabled smtp_tls_security_level=none \
          smtpd_tls_security_level=none maillog_file=/var/log/mail.log minimal_backoff_time=1s \
-         maximal_backoff_time=1s queue_run_delay=1s transport_retry_time=1s message_size_limit=104857600"
+         maximal_backoff_time=1s queue_run_delay=1s transport_retry_time=1s message_size_limit=104857600; \
+         postconf -F qmgr/unix/wakeup=1"
     ));
 }
 
@@ -19,7 +21,8 @@ pub(super) fn start(machine: &Machine) {
 }
 
 pub(super) fn holds_mail(machine: &Machine) -> bool {
-    !machine.shell("postqueue -p").contains("Mail queue is empty")
+    // one look misses a mail that is being moved from the deferred queue to the active one
+    (0..2).any(|_| !machine.shell("postqueue -p").contains("Mail queue is empty"))
 }
 
 const RESTART: &[&str] = &["/etc/init.d/postfix", "restart"];
@@ -39,4 +42,65 @@ pub(crate) const PROCMAIL: Way = Way {
     send: send_by_smtp,
     holds_mail,
     restart: RESTART,
+};
+
+/// The owner of an address of our own, which no person reads.
+const OWN: Way = Way {
+    name: "",
+    layers: &["postfix", "common"],
+    user: "netsysrq",
+    address: "netsysrq@example.net",
+    is_mailbox: false,
+    set_up: start,
+    send: send_by_smtp,
+    holds_mail,
+    restart: RESTART,
+};
+
+pub(crate) const FORWARD: Way = Way {
+    name: "postfix .forward",
+    set_up: |machine| {
+        lay_out(machine);
+        machine.install_example("postfix/forward", "/home/netsysrq/.forward");
+        machine.shell("chown netsysrq: /home/netsysrq/.forward");
+        start(machine);
+    },
+    ..OWN
+};
+
+pub(crate) const ALIAS: Way = Way {
+    name: "postfix alias",
+    set_up: |machine| {
+        lay_out(machine);
+        machine.install_example("postfix/aliases", "/etc/postfix/netsysrq-aliases");
+        machine.shell(
+            "chown netsysrq: /etc/postfix/netsysrq-aliases; \
+             postconf -e 'alias_maps = hash:/etc/aliases, texthash:/etc/postfix/netsysrq-aliases'",
+        );
+        start(machine);
+    },
+    ..OWN
+};
+
+pub(crate) const PIPE: Way = Way {
+    name: "postfix pipe(8)",
+    set_up: |machine| {
+        lay_out(machine);
+        machine.append_example("postfix/master.cf", "/etc/postfix/master.cf");
+        machine.append_example("postfix/main.cf", "/etc/postfix/main.cf");
+        start(machine);
+    },
+    ..OWN
+};
+
+pub(crate) const MAILDROP: Way = Way {
+    name: "maildrop",
+    set_up: |machine| {
+        lay_out(machine);
+        machine.shell("postconf -e mailbox_command=/usr/bin/maildrop");
+        machine.install_example("mailfilter", "/home/alice/.mailfilter");
+        machine.shell("cd /home/alice; chown alice: .mailfilter; chmod 600 .mailfilter");
+        start(machine);
+    },
+    ..PROCMAIL
 };
