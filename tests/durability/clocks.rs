@@ -12,6 +12,7 @@ use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::system::marker;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::faketime;
 use crate::faults::{Asked, DELIVER, message_ids, now, site, strace, traced, with_sendmail};
 use crate::support::{PROGRAM, Ran, Site, eventually, missing, run};
 
@@ -22,14 +23,7 @@ struct Clock {
 
 impl Clock {
     fn new() -> Option<Self> {
-        let library = ["x86_64", "aarch64"]
-            .map(|m| PathBuf::from(format!("/usr/lib/{m}-linux-gnu/faketime/libfaketime.so.1")))
-            .into_iter()
-            .find(|path| path.exists());
-        let Some(library) = library else {
-            missing("libfaketime (package faketime)");
-            return None;
-        };
+        let library = faketime::libfaketime()?;
         let clock = Self { library };
         let site = Site::without_spool();
         let mut sign = Command::new(PROGRAM);

@@ -18,6 +18,7 @@ mod support;
 
 mod clocks;
 mod crash;
+mod faketime;
 mod faults;
 mod keys;
 mod memory;

@@ -18,6 +18,8 @@
 )]
 #![allow(dead_code, reason = "support is shared with the other suites")]
 
+#[path = "../durability/faketime.rs"]
+mod faketime;
 #[path = "../it/support.rs"]
 mod support;
 

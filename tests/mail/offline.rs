@@ -5,13 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use netsysrq_mail::protocol::time::Time;
 
+use crate::faketime::libfaketime;
 use crate::host::{Host, INSTALLED};
 use crate::machine::Machine;
-use crate::support::{eventually, missing};
+use crate::support::eventually;
 use crate::ways::{self, Way};
 
-/// Another clock for one program: days before ours.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 const DAY: u64 = 24 * 3600;
 
 /// A machine that was set up four days ago.
@@ -21,11 +20,11 @@ struct Away<'a> {
 }
 
 impl<'a> Away<'a> {
-    fn new(way: &'a Way, machine: &'a Machine) -> Self {
+    fn new(way: &'a Way, machine: &'a Machine, libfaketime: &Path) -> Self {
         let host = Host::set_up(machine, way.user, way.restart);
         (way.set_up)(machine);
         machine.shell(&format!("rm -r {}", host.state()));
-        let clock = ["env", &format!("LD_PRELOAD={FAKETIME}"), "FAKETIME=-4d"];
+        let clock = ["env", &format!("LD_PRELOAD={}", libfaketime.display()), "FAKETIME=-4d"];
         let made = machine.run_as(way.user, &[&clock[..], &[INSTALLED, "init"]].concat(), b"");
         assert_eq!(made.status, 0, "{made:?}");
         Self { way, host }
@@ -139,11 +138,9 @@ macro_rules! offline {
         $(
             #[test]
             fn $name() {
-                if !Path::new(FAKETIME).exists() {
-                    return missing("libfaketime");
-                }
+                let Some(libfaketime) = libfaketime() else { return };
                 let Some(machine) = Machine::start($way.layers) else { return };
-                $test(&Away::new(&$way, &machine));
+                $test(&Away::new(&$way, &machine, &libfaketime));
             }
         )*
     };

@@ -94,8 +94,8 @@ impl<'a> Site<'a> {
     }
 
     fn copies_in_mailbox(&self, mail: &str) -> usize {
-        let find = "cat /var/mail/alice /home/alice/Maildir/new/* 2>/dev/null || true";
-        // the line that a mailbox of one file escapes is not in these mails
+        // the last is on the server that fetchers fetch from
+        let find = "cat /var/mail/alice /home/alice/Maildir/new/* /srv/mail/alice/new/* 2>/dev/null || true";
         self.machine.shell(find).matches(mail.trim_end()).count()
     }
 
@@ -202,12 +202,19 @@ pub(crate) fn replayed(site: &Site<'_>) -> Cell {
     Cell::of(&[fate]).with_calls(site.host.calls() - 1)
 }
 
-/// Mail of a stranger, and one that has what breaks mail: a line that begins with `From `, dots, a last line without its
-/// end.
+/// Mail of a stranger, with what breaks mail: dots, blanks at the end, octets above 127. And where the address is one of
+/// our own, the same to somebody else.
 pub(crate) fn not_for_us(site: &Site<'_>) -> Cell {
     let text =
         "hello\n.\n..two dots\n\ttab, and trailing space \n8 bit: \u{e4}\n\nno newline at the end";
-    site.assert_left_alone(&mail(text))
+    let cell = site.assert_left_alone(&mail(text));
+    if !site.way.is_mailbox {
+        let other = mail_about("to somebody else", text);
+        (site.way.send)(site.machine, SENDER, &["alice@example.net"], other.as_bytes());
+        eventually("it is in her mailbox", || site.copies_in_mailbox(&other) == 1);
+        site.assert_silence();
+    }
+    cell
 }
 
 pub(crate) fn damaged(site: &Site<'_>) -> Cell {
