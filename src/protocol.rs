@@ -7,6 +7,7 @@ pub mod answer;
 pub mod claim;
 pub mod command;
 pub mod cose;
+pub mod damage;
 pub mod frame;
 pub mod id;
 pub mod job;

@@ -105,7 +105,7 @@ fn by_host(kid: &[u8]) -> Option<VerifyingKey> {
 fn found(vector: &Vector) -> Result<Vec<u8>, Refusal> {
     let frames = frame::find(vector.kind, &vector.frame);
     assert!(frames.bodies.len() < 2, "{}: more than one frame", vector.name);
-    let nothing = if frames.damaged { Refusal::Damaged } else { Refusal::NoFrame };
+    let nothing = if frames.damaged.is_some() { Refusal::Damaged } else { Refusal::NoFrame };
     let body = frames.bodies.into_iter().next().ok_or(nothing)?;
     assert_eq!(Some(hex(&body)), vector.cose, "{}: other octets than its own", vector.name);
     Ok(body)

@@ -23,7 +23,11 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
     let mut findings: Vec<Finding> = search
         .damaged
         .iter()
-        .map(|place| Finding::refused(&place.to_string(), None, Refusal::Damaged))
+        .map(|(place, damage)| {
+            let why = format!("{}: {damage}", Refusal::Damaged);
+            let outcome = ("refused", Refusal::Damaged.reason(), why.as_str());
+            Finding::new(&place.to_string(), None, outcome, Some(false))
+        })
         .collect();
     for candidate in search.candidates {
         findings.push(explain(candidate, config.as_ref()));

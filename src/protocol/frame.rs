@@ -4,6 +4,7 @@
 //! Crockford base32. The decoder is lax about the text around the symbols and strict about the octets:
 //! many texts decode to one body, which is harmless, since the body carries a signature and a nonce.
 
+use super::damage::{self, Damage};
 use super::readings;
 
 /// The most symbols that a frame may have.
@@ -16,7 +17,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const VERSION: u8 = 1;
 const OVERHEAD: usize = 7;
 const GROUP: usize = 5;
-const GROUPS_A_LINE: usize = 10;
+const GROUPS_A_LINE: usize = damage::LINE / GROUP;
 const NAME: &str = "netsysrq";
 
 /// Which of the two frames a text holds; each has a marker of its own, so that an answer is never taken for a request.
@@ -33,8 +34,8 @@ pub enum Kind {
 pub struct Frames {
     /// Bodies whose CRC was right, in order of appearance, each once.
     pub bodies: Vec<Vec<u8>>,
-    /// A marker stands in the text, but no frame of this text came through whole.
-    pub damaged: bool,
+    /// A marker stands in the text, but no frame of this text came through whole: what became of the first.
+    pub damaged: Option<Damage>,
 }
 
 /// Writes `body` as a frame with its begin and end lines, each line ended by LF.
@@ -81,21 +82,22 @@ pub fn symbols_for(body: usize) -> usize {
 #[must_use]
 pub fn find(kind: Kind, text: &str) -> Frames {
     let mut frames = Frames::default();
-    let mut marked = false;
+    let mut damaged = None;
     for reading in readings::naming(NAME, text) {
         let mut rest = reading.as_slice();
         for _ in 0..MARKERS_MAX {
             let Some(after) = after_marker(kind, rest) else { break };
-            marked = true;
-            if let Some(body) = decode(after)
-                && !frames.bodies.contains(&body)
-            {
-                frames.bodies.push(body);
+            match decode(after) {
+                Some(body) if !frames.bodies.contains(&body) => frames.bodies.push(body),
+                Some(_) => {}
+                None => {
+                    damaged.get_or_insert_with(|| Damage { line: odd_line(text), ..damage(after) });
+                }
             }
             rest = after;
         }
     }
-    frames.damaged = marked && frames.bodies.is_empty();
+    frames.damaged = damaged.filter(|_| frames.bodies.is_empty());
     frames
 }
 
@@ -140,16 +142,39 @@ fn value(character: u8) -> Option<u8> {
     u8::try_from(position).ok()
 }
 
-fn decode(folded: &[u8]) -> Option<Vec<u8>> {
-    let symbols = || folded.iter().filter_map(|c| value(*c));
-    let head: Vec<u8> = symbols().take(5).collect();
+fn symbols(folded: &[u8]) -> impl Iterator<Item = u8> {
+    folded.iter().filter_map(|c| value(*c))
+}
+
+/// How many octets a frame says that it carries.
+fn declared(folded: &[u8]) -> Option<usize> {
+    let head: Vec<u8> = symbols(folded).take(5).collect();
     let [VERSION, high, low] = *to_octets(&head).as_slice() else { return None };
     let length = usize::from(u16::from_be_bytes([high, low]));
+    (symbols_for(length) <= SYMBOLS_MAX).then_some(length)
+}
+
+/// Counts what stands behind a marker.
+fn damage(folded: &[u8]) -> Damage {
+    let end = find_word(folded, NAME.as_bytes()).unwrap_or(folded.len());
+    let found = symbols(folded.get(..end).unwrap_or_default()).count();
+    Damage { expected: declared(folded).map(symbols_for), found, line: None }
+}
+
+/// The first line behind the first marker that is not as it was written.
+fn odd_line(text: &str) -> Option<(usize, usize)> {
+    let is_marked = |line: &Vec<u8>| find_word(line, NAME.as_bytes()).is_some();
+    let lines = readings::lines(text);
+    let first = lines.iter().position(is_marked)?.checked_add(1)?;
+    let frame = lines.get(first..)?.iter().take_while(|line| !is_marked(line));
+    let counts = frame.map(|line| symbols(line).count()).filter(|count| *count > 0);
+    damage::odd_line(&counts.take(SYMBOLS_MAX).collect::<Vec<_>>())
+}
+
+fn decode(folded: &[u8]) -> Option<Vec<u8>> {
+    let length = declared(folded)?;
     let count = symbols_for(length);
-    if count > SYMBOLS_MAX {
-        return None;
-    }
-    let values: Vec<u8> = symbols().take(count).collect();
+    let values: Vec<u8> = symbols(folded).take(count).collect();
     if values.len() < count {
         return None;
     }
@@ -289,14 +314,36 @@ mod tests {
             let mut flipped = octets.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let frames = find(Kind::Request, &format!("netsysrq begin {}", to_symbols(&flipped)));
-            assert_eq!(frames, Frames { bodies: vec![], damaged: true }, "bit {bit}");
+            assert!(frames.bodies.is_empty() && frames.damaged.is_some(), "bit {bit}");
         }
     }
 
     #[test]
     fn a_lost_line_is_damage_and_not_silence() {
         let lost: String = framed().lines().filter(|line| !line.contains("0f")).take(2).collect();
-        assert!(find(Kind::Request, &lost).damaged);
+        assert!(find(Kind::Request, &lost).damaged.is_some());
+    }
+
+    #[test]
+    fn damage_is_counted_and_its_line_told() {
+        let whole = encode(Kind::Request, &[9; 150]).unwrap();
+        let count = symbols_for(150);
+        let lines: Vec<&str> = whole.lines().collect();
+        let without = |line: usize, symbols: usize| -> String {
+            let cut = |n: usize, text: &&str| {
+                if n == line { text[symbols..].to_owned() } else { (*text).to_owned() }
+            };
+            lines.iter().enumerate().map(|(n, text)| cut(n, text) + "\n").collect()
+        };
+        let damage = |text: &str| find(Kind::Request, text).damaged.unwrap();
+        let lost = Damage { expected: Some(count), found: count - 2, line: Some((3, 48)) };
+        assert_eq!(damage(&without(3, 2)), lost);
+        assert_eq!(damage(&without(3, 2).replace('\n', "\n> ")), lost);
+        assert_eq!(damage(&without(3, 2).replace('\n', "")), Damage { line: None, ..lost });
+        assert_eq!(damage(&without(1, 2)).expected, None);
+        let changed = whole.replacen("9 ", "8 ", 1);
+        assert_ne!(changed, whole);
+        assert_eq!(damage(&changed), Damage { expected: Some(count), found: count, line: None });
     }
 
     #[test]

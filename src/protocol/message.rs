@@ -11,6 +11,7 @@ use mail_parser::decoders::html::html_to_text;
 use mail_parser::{HeaderName, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::cose::{self, Envelope};
+use super::damage::Damage;
 use super::frame::{self, Kind};
 use super::refusal::Refusal;
 use super::request::Request;
@@ -75,8 +76,8 @@ pub struct Candidate {
 pub struct Search {
     /// In order of appearance, each body once.
     pub candidates: Vec<Candidate>,
-    /// Where a marker stood without a whole frame behind it.
-    pub damaged: Vec<Place>,
+    /// Where a marker stood without a whole frame behind it, and what became of that.
+    pub damaged: Vec<(Place, Damage)>,
     /// The Message-ID, if it is one sane id in angle brackets.
     pub message_id: Option<String>,
 }
@@ -169,9 +170,7 @@ pub fn search(kind: Kind, message: &[u8]) -> Search {
 impl Search {
     fn add(&mut self, kind: Kind, place: Place, text: &str) {
         let frames = frame::find(kind, text);
-        if frames.damaged {
-            self.damaged.push(place);
-        }
+        self.damaged.extend(frames.damaged.map(|damage| (place, damage)));
         for octets in frames.bodies {
             let known = self.candidates.iter().any(|known| known.octets == octets);
             if !known && self.candidates.len() < CANDIDATES {

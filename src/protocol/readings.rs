@@ -49,6 +49,12 @@ fn alphanumerics(text: &str) -> Vec<u8> {
     text.bytes().filter(u8::is_ascii_alphanumeric).collect()
 }
 
+/// The lines of a text, quote marks removed, of each only `0-9a-z`.
+#[must_use]
+pub fn lines(text: &str) -> Vec<Vec<u8>> {
+    unquoted(&tidied(text)).lines().map(alphanumerics).collect()
+}
+
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }

@@ -742,3 +742,22 @@ fn a_strangers_mail_gets_no_answer_and_leaves_nothing_behind() {
     assert_eq!(files(), before);
     assert_eq!(site.marks(), 0);
 }
+
+#[test]
+fn explain_says_where_a_request_is_damaged() {
+    let site = Site::new();
+    let request = site.sign(&[], &["mark"]);
+    let second = request.lines().filter(|line| line.len() == 59).nth(1).unwrap();
+    let explained = |request: &str| {
+        let ran = site.tool_on(&["explain"], message(request).as_bytes());
+        assert_eq!(ran.status, 1, "{ran:?}");
+        ran.stdout
+    };
+    let place = "in a text part: refused reason=damaged: ";
+    let lost = explained(&request.replace(second, &second[3..]));
+    assert!(lost.starts_with(place) && lost.contains("3 of its 2"), "{lost}");
+    assert!(lost.ends_with("; its line 2 has 47 instead of 50\n"), "{lost}");
+    let swapped = if second.starts_with('7') { "8" } else { "7" };
+    let changed = explained(&request.replace(second, &format!("{swapped}{}", &second[1..])));
+    assert!(changed.starts_with(place) && changed.contains("some are changed"), "{changed}");
+}
