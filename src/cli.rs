@@ -41,7 +41,7 @@ const AFTER_HELP: &str = "Without a verb, and with \"deliver\", a message is rea
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Compose a request
-    Sign(sign::Options),
+    Sign(Box<sign::Options>),
     /// Make a key, and print its stanza
     Keygen(keygen::Options),
     /// Make what is missing of configuration, host key and state
@@ -79,7 +79,7 @@ pub fn tool(arguments: &[String]) -> Tool {
     let CommandLine { config, json, verb } = line;
     let config = config.as_deref();
     let done = match verb {
-        Verb::Sign(options) => sign::run(options, json).map_err(|fault| (fault, Tool::No)),
+        Verb::Sign(options) => sign::run(&options, json).map_err(|fault| (fault, Tool::No)),
         Verb::Keygen(options) => keygen::run(&options).map_err(|fault| (fault, Tool::No)),
         Verb::Init(options) => {
             init::run(&options, config).map_err(|fault| (fault, Tool::CannotTell))

@@ -5,5 +5,6 @@
 pub mod agent;
 pub mod hosts;
 pub mod keys;
+pub mod link;
 pub mod sign;
 pub mod verify;

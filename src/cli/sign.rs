@@ -1,17 +1,23 @@
 //! `sign`: composes a request, to be pasted into any mail client.
 
 mod agent;
+mod send;
+mod wait;
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lettre::message::Mailbox as Address;
+use wait::Mailbox;
 use zeroize::Zeroizing;
 
-use super::{home, say};
+use super::{home, say, verify};
 use crate::compose::hosts::{Host, Hosts};
 use crate::compose::keys::{self, Unusable};
+use crate::compose::link;
 use crate::compose::sign::{self, Signed, Signer};
+use crate::compose::verify::Found;
 use crate::exit::Tool;
 use crate::protocol::cose::Seal;
 use crate::protocol::id::Id;
@@ -41,14 +47,32 @@ pub(super) struct Options {
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Print a whole mail instead of its text
-    #[arg(long)]
+    #[arg(long, group = "form")]
     mail: bool,
-    /// From address of that mail
-    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    /// Send the mail, by sendmail
+    #[arg(long, group = "form")]
+    send: bool,
+    /// Print a link that opens a mail client
+    #[arg(long, group = "form")]
+    mailto: bool,
+    /// Draw that link as a QR code
+    #[arg(long, group = "form")]
+    qr: bool,
+    /// Send it by this server, without TLS or password, instead of sendmail
+    #[arg(long, value_name = "HOST[:PORT]", requires = "send")]
+    smtp: Option<String>,
+    /// From address of the mail
+    #[arg(long, value_name = "ADDRESS", requires = "form")]
     from: Option<String>,
-    /// To address of that mail
-    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    /// To address of the mail
+    #[arg(long, value_name = "ADDRESS", requires = "form")]
     rcpt: Option<String>,
+    /// Wait for the answer in this mailbox, verify and show it
+    #[arg(long, value_name = "MAILDIR|MBOX")]
+    wait_answer: Option<PathBuf>,
+    /// The host's public key, one OpenSSH line; else those in hosts.toml
+    #[arg(long, value_name = "FILE", requires = "wait_answer")]
+    host_key: Option<PathBuf>,
     /// Read the passphrase of the key from this descriptor
     #[arg(long, value_name = "N")]
     passphrase_fd: Option<u32>,
@@ -60,13 +84,13 @@ pub(super) struct Options {
 }
 
 /// Signs and prints.
-pub(super) fn run(options: Options, json: bool) -> Result<Tool, String> {
+pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     let host = hosts()?.host.remove(&options.host).unwrap_or_default();
     let key_id = options.key_id.clone().or_else(|| host.key_id.clone());
     let key_id = key_id.ok_or("which key is it there? give --key-id, or key_id in hosts.toml")?;
     let key_id = Id::new(&key_id).ok_or_else(|| format!("{key_id:?} is no key id"))?;
     let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
-    let request = request(&options)?;
+    let request = request(options)?;
     let signed = if options.agent {
         agent::sign(request, &key_id, path.as_deref())?
     } else {
@@ -75,14 +99,52 @@ pub(super) fn run(options: Options, json: bool) -> Result<Tool, String> {
         let seal = read_key(&path, options.passphrase_fd)?;
         sign::sign(request, &key_id, Signer::Own(&seal))?
     };
-    if json {
-        say(&format!("{}\n", describe(&signed)));
-    } else if options.mail {
-        say(&mail(&signed, &options, &host)?);
-    } else {
-        say(&signed.text());
+    // whatever may be missing for the answer is said before the request has left
+    let awaited = options.wait_answer.as_deref().map(|path| {
+        Ok::<_, String>((Mailbox::open(path)?, verify::keys(options.host_key.as_deref())?))
+    });
+    let awaited = awaited.transpose()?;
+    give(&signed, options, &host, json)?;
+    let Some((mailbox, keys)) = awaited else { return Ok(Tool::Yes) };
+    let Request { nonce, expires, .. } = &signed.request;
+    let answered = mailbox.wait(nonce, *expires, &keys, |found| {
+        if let Found::Genuine { statement, output } = found {
+            verify::show(&statement, output.as_deref(), false, json);
+        }
+    })?;
+    if !answered {
+        let advice = "look into the spam folder, or send the same mail again: it is safe";
+        drop(writeln!(io::stderr(), "netsysrq-mail: no answer came; {advice}"));
+        return Ok(Tool::CannotTell);
     }
     Ok(Tool::Yes)
+}
+
+/// Prints the request, or sends it, in the form that was asked for.
+fn give(signed: &Signed, options: &Options, host: &Host, json: bool) -> Result<(), String> {
+    let rcpt = || address(&options.rcpt, &host.mail, "--rcpt");
+    if options.send {
+        let (from, to) = (address(&options.from, &host.from, "--from")?, rcpt()?);
+        let mail = mail(signed, options, host)?;
+        let taker =
+            send::send(options.smtp.as_deref(), from.email.as_ref(), to.email.as_ref(), &mail)?;
+        if !json {
+            say(&format!("sent to {} by {taker}\n", to.email));
+        }
+    }
+    if json {
+        say(&format!("{}\n", describe(signed)));
+    } else if options.mail {
+        say(&mail(signed, options, host)?);
+    } else if options.mailto {
+        say(&format!("{}\n", link::mailto(rcpt()?.email.as_ref(), signed)));
+    } else if options.qr {
+        let link = link::mailto(rcpt()?.email.as_ref(), signed);
+        say(&link::qr(&link).ok_or("the request does not fit into a QR code")?);
+    } else if !options.send {
+        say(&signed.text());
+    }
+    Ok(())
 }
 
 fn request(options: &Options) -> Result<Request, String> {
@@ -112,11 +174,12 @@ fn describe(signed: &Signed) -> serde_json::Value {
     })
 }
 
+fn address(given: &Option<String>, known: &Option<String>, flag: &str) -> Result<Address, String> {
+    let text = given.as_ref().or(known.as_ref()).ok_or(format!("give {flag} ADDRESS"))?;
+    text.parse().map_err(|_| format!("{flag} {text:?} is no mail address"))
+}
+
 fn mail(signed: &Signed, options: &Options, host: &Host) -> Result<String, String> {
-    let address = |given: &Option<String>, known: &Option<String>, flag: &str| {
-        let text = given.as_ref().or(known.as_ref()).ok_or(format!("give {flag} ADDRESS"))?;
-        text.parse().map_err(|_| format!("{flag} {text:?} is no mail address"))
-    };
     let built = lettre::Message::builder()
         .from(address(&options.from, &host.from, "--from")?)
         .to(address(&options.rcpt, &host.mail, "--rcpt")?)

@@ -1,11 +1,12 @@
 //! `verify`: an answer on standard input; shows only what the host signed.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{say, say_octets, sign};
 use crate::compose::verify::{self, Found, HostKey};
 use crate::exit::Tool;
+use crate::protocol::answer::Statement;
 use crate::protocol::message::Candidate;
 use crate::protocol::openssh;
 use crate::protocol::request::{Request, hex};
@@ -26,7 +27,7 @@ pub(super) struct Options {
 
 /// Checks and prints.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
-    let keys = keys(options)?;
+    let keys = keys(options.host_key.as_deref())?;
     let nonce = options.request.as_ref().map(nonce_of).transpose()?;
     let mut mail = Vec::new();
     io::stdin().lock().take(LARGEST).read_to_end(&mut mail).map_err(|e| e.to_string())?;
@@ -42,8 +43,14 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
         Found::Genuine { statement, output } => (statement, output),
     };
     let other = nonce.is_some_and(|nonce| nonce != statement.nonce);
+    show(&statement, output.as_deref(), other, json);
+    Ok(if other { Tool::Other } else { Tool::Yes })
+}
+
+/// Prints what is signed; `other` if it answers another request than it should.
+pub(super) fn show(statement: &Statement, output: Option<&[u8]>, other: bool, json: bool) {
     if json {
-        let output = output.as_ref().map(|octets| String::from_utf8_lossy(octets));
+        let output = output.map(String::from_utf8_lossy);
         say(&format!(
             "{}\n",
             serde_json::json!({
@@ -56,21 +63,21 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
         ));
     } else {
         say(if other { "genuine, but for another request\n" } else { "genuine\n" });
-        say(&verify::describe(&statement));
+        say(&verify::describe(statement));
         match (&statement.output, output) {
             (Some(_), Some(octets)) => {
                 say("\n");
-                say_octets(&octets);
+                say_octets(octets);
             }
             (Some(_), None) => say("\nThe output itself is not here, or is not what was signed.\n"),
             (None, _) => {}
         }
     }
-    Ok(if other { Tool::Other } else { Tool::Yes })
 }
 
-fn keys(options: &Options) -> Result<Vec<HostKey>, String> {
-    let Some(path) = &options.host_key else {
+/// The host key of a file, or those of hosts.toml.
+pub(super) fn keys(file: Option<&Path>) -> Result<Vec<HostKey>, String> {
+    let Some(path) = file else {
         let hosts = sign::hosts()?;
         let keys: Result<Vec<_>, String> = hosts
             .keys()

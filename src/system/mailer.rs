@@ -51,8 +51,27 @@ impl Transport {
     pub fn send(&self, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
         match self {
             Self::File(directory) => write_file(directory, letter),
-            Self::Sendmail(program) => pipe(program, letter, deadline),
-            Self::Smtp(server) => server.send(letter, deadline),
+            Self::Sendmail(_) | Self::Smtp(_) => {
+                self.submit(None, letter.to, letter.mail, deadline)
+            }
+        }
+    }
+
+    /// Hands a mail to a mail system, from this envelope sender; `None` is the null sender.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`]; a directory is no mail system.
+    pub fn submit(
+        &self,
+        from: Option<&str>,
+        to: &str,
+        mail: &[u8],
+        deadline: Duration,
+    ) -> io::Result<()> {
+        match self {
+            Self::File(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Sendmail(program) => pipe(program, from, to, mail, deadline),
+            Self::Smtp(server) => server.send(from, to, mail, deadline),
         }
     }
 }
@@ -69,15 +88,21 @@ fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// `sendmail -i -f '<>' -- ADDRESS`, the mail on standard input out of memory: a program that does not read cannot
+/// `sendmail -i -f SENDER -- ADDRESS`, the null sender as `<>`, the mail on standard input out of memory: a program that does not read cannot
 /// stop us.
-fn pipe(program: &Path, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
-    let mut mail = File::from(memfd_create("mail", MemfdFlags::CLOEXEC)?);
-    mail.write_all(letter.mail)?;
-    io::Seek::rewind(&mut mail)?;
+fn pipe(
+    program: &Path,
+    from: Option<&str>,
+    to: &str,
+    mail: &[u8],
+    deadline: Duration,
+) -> io::Result<()> {
+    let mut stdin = File::from(memfd_create("mail", MemfdFlags::CLOEXEC)?);
+    stdin.write_all(mail)?;
+    io::Seek::rewind(&mut stdin)?;
     let account = super::accounts::own();
     let child = Command::new(program)
-        .args(["-i", "-f", "<>", "--", letter.to])
+        .args(["-i", "-f", from.unwrap_or("<>"), "--", to])
         .env_clear()
         .env("PATH", exec::PATH)
         .env("HOME", &account.home)
@@ -86,7 +111,7 @@ fn pipe(program: &Path, letter: &Letter<'_>, deadline: Duration) -> io::Result<(
         .current_dir("/")
         // a wrapper script's own child must not send after we have given up
         .process_group(0)
-        .stdin(Stdio::from(mail))
+        .stdin(Stdio::from(stdin))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -102,10 +127,17 @@ fn pipe(program: &Path, letter: &Letter<'_>, deadline: Duration) -> io::Result<(
 }
 
 impl Smtp {
-    fn send(&self, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
-        let to = letter.to.parse().map_err(io::Error::other)?;
-        let envelope = Envelope::new(None, vec![to]).map_err(io::Error::other)?;
-        let mail = String::from_utf8_lossy(letter.mail).replace('\n', "\r\n");
+    fn send(
+        &self,
+        from: Option<&str>,
+        to: &str,
+        mail: &[u8],
+        deadline: Duration,
+    ) -> io::Result<()> {
+        let to = to.parse().map_err(io::Error::other)?;
+        let from = from.map(str::parse).transpose().map_err(io::Error::other)?;
+        let envelope = Envelope::new(from, vec![to]).map_err(io::Error::other)?;
+        let mail = String::from_utf8_lossy(mail).replace('\n', "\r\n");
         // lettre ends the last line itself
         let mail = mail.strip_suffix("\r\n").unwrap_or(&mail);
         let sent = self.transport(deadline)?.send_raw(&envelope, mail.as_bytes());

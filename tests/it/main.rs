@@ -22,6 +22,7 @@ mod commands;
 mod fixtures;
 mod interop;
 mod procmail;
+mod sending;
 mod spool;
 mod story;
 mod syslog;

@@ -1,0 +1,41 @@
+//! `sign --send`: hands the request to a mail system at once.
+
+use std::path::{Path, PathBuf};
+
+use crate::system::mailer::{DEADLINE, Smtp, Transport};
+
+/// Where sendmail may be.
+const SENDMAIL: [&str; 2] = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
+
+/// Sends a mail, and says by whom it was taken.
+pub(super) fn send(
+    server: Option<&str>,
+    from: &str,
+    to: &str,
+    mail: &str,
+) -> Result<String, String> {
+    let (transport, taker) = match server {
+        Some(server) => (Transport::Smtp(smtp(server)?), server.to_owned()),
+        None => {
+            let found = SENDMAIL.iter().find(|path| Path::new(path).exists());
+            let path = found.ok_or_else(|| {
+                format!("there is no {}: install one (msmtp-mta), or give --smtp HOST", SENDMAIL[0])
+            })?;
+            (Transport::Sendmail(PathBuf::from(path)), (*path).to_owned())
+        }
+    };
+    let sent = transport.submit(Some(from), to, mail.as_bytes(), DEADLINE);
+    sent.map_err(|error| format!("not sent: {error}"))?;
+    Ok(taker)
+}
+
+/// `HOST[:PORT]`, without TLS and without a password.
+fn smtp(server: &str) -> Result<Smtp, String> {
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (host, port.parse()),
+        _ => (server, Ok(25)),
+    };
+    let port = port.map_err(|_| format!("--smtp {server}: the port is no number"))?;
+    let host = host.trim_matches(['[', ']']).to_owned();
+    Ok(Smtp { host, port, tls: false, credentials: None })
+}

@@ -1,0 +1,162 @@
+//! `sign --wait-answer`: watches a mailbox until the host has answered.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::compose::verify::{self, Found, HostKey};
+use crate::protocol::answer::Stage;
+use crate::protocol::time::Time;
+use crate::system::clock;
+
+/// How often the mailbox is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long after the request has expired an answer is still awaited: it may have run until then.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// A mailbox, and how much of it was there before.
+pub(super) enum Mailbox {
+    /// One file a mail, in `new` and `cur`.
+    Maildir { path: PathBuf, known: BTreeSet<OsString> },
+    /// All mails in one file (RFC 4155).
+    Mbox { path: PathBuf, read: u64 },
+}
+
+impl Mailbox {
+    /// Looks at a mailbox as it is before the request leaves.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let failed = |error: &io::Error| format!("--wait-answer {}: {error}", path.display());
+        if path.join("new").is_dir() {
+            let mut mailbox = Self::Maildir { path: path.to_owned(), known: BTreeSet::new() };
+            mailbox.arrived().map_err(|error| failed(&error))?;
+            return Ok(mailbox);
+        }
+        match fs::metadata(path) {
+            Ok(file) if file.is_file() => {
+                Ok(Self::Mbox { path: path.to_owned(), read: file.len() })
+            }
+            Ok(_) => Err(format!("--wait-answer {}: neither a Maildir nor a file", path.display())),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// The mails that have come since the last look.
+    fn arrived(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        match self {
+            Self::Maildir { path, known } => {
+                let mut mails = Vec::new();
+                for directory in ["new", "cur"] {
+                    let Ok(entries) = fs::read_dir(path.join(directory)) else { continue };
+                    for entry in entries.flatten() {
+                        // what follows the colon are flags, which change
+                        let name = entry.file_name();
+                        let base =
+                            name.to_string_lossy().split(':').next().unwrap_or_default().into();
+                        if known.insert(base)
+                            && let Ok(mail) = fs::read(entry.path())
+                        {
+                            mails.push(mail);
+                        }
+                    }
+                }
+                Ok(mails)
+            }
+            Self::Mbox { path, read } => {
+                let mut file = File::open(path)?;
+                let length = file.metadata()?.len();
+                if length < *read {
+                    // somebody has taken mails out of it
+                    *read = 0;
+                }
+                file.seek(SeekFrom::Start(*read))?;
+                let mut text = Vec::new();
+                file.read_to_end(&mut text)?;
+                // a mail that is being written is read again
+                let mails = mails_of(&text);
+                if mails.last().is_none_or(|last| last.ends_with(b"\n")) {
+                    *read = length;
+                }
+                Ok(mails)
+            }
+        }
+    }
+
+    /// Waits for answers to a request, and hands each to `show`; whether one came that is not only a notice.
+    pub(super) fn wait(
+        mut self,
+        nonce: &[u8],
+        expires: Time,
+        keys: &[HostKey],
+        mut show: impl FnMut(Found),
+    ) -> Result<bool, String> {
+        let end = expires.after(GRACE);
+        while clock::now() < end {
+            for mail in self.arrived().map_err(|error| format!("--wait-answer: {error}"))? {
+                let found = verify::check(&mail, keys, Some(nonce));
+                let Found::Genuine { statement, .. } = &found else { continue };
+                if statement.nonce != nonce {
+                    continue;
+                }
+                let last = statement.stage != Stage::Notice.word();
+                show(found);
+                if last {
+                    return Ok(true);
+                }
+            }
+            thread::sleep(INTERVAL);
+        }
+        Ok(false)
+    }
+}
+
+/// Cuts a piece of an mbox where a line begins with `From `.
+fn mails_of(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut mails: Vec<Vec<u8>> = Vec::new();
+    for line in text.split_inclusive(|octet| *octet == b'\n') {
+        if line.starts_with(b"From ") {
+            mails.push(Vec::new());
+        } else if let Some(mail) = mails.last_mut() {
+            mail.extend_from_slice(line);
+        }
+    }
+    mails
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_gives_each_mail_once_whatever_happens_to_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("mbox");
+        let write = |text: &str| fs::write(&path, text).unwrap();
+        write("From a\nold\n");
+        let mut mailbox = Mailbox::open(&path).unwrap();
+        assert!(mailbox.arrived().unwrap().is_empty());
+        write("From a\nold\nFrom b\nnew");
+        assert_eq!(mailbox.arrived().unwrap(), [b"new"]);
+        write("From a\nold\nFrom b\nnew\nwhole\n");
+        assert_eq!(mailbox.arrived().unwrap(), [b"new\nwhole\n"]);
+        assert!(mailbox.arrived().unwrap().is_empty());
+        write("From c\nshort\n");
+        assert_eq!(mailbox.arrived().unwrap(), [b"short\n"]);
+
+        let maildir = directory.path().join("Maildir");
+        for part in ["new", "cur", "tmp"] {
+            fs::create_dir_all(maildir.join(part)).unwrap();
+        }
+        fs::write(maildir.join("cur/1:2,S"), "old").unwrap();
+        let mut mailbox = Mailbox::open(&maildir).unwrap();
+        fs::write(maildir.join("new/2"), "new").unwrap();
+        fs::write(maildir.join("tmp/3"), "half").unwrap();
+        assert_eq!(mailbox.arrived().unwrap(), [b"new"]);
+        fs::rename(maildir.join("new/2"), maildir.join("cur/2:2,S")).unwrap();
+        fs::rename(maildir.join("cur/1:2,S"), maildir.join("cur/1:2,RS")).unwrap();
+        assert!(mailbox.arrived().unwrap().is_empty());
+    }
+}
