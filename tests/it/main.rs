@@ -17,6 +17,7 @@ mod support;
 mod agent;
 mod bad_config;
 mod bad_mail;
+mod by_hand;
 mod callers;
 mod commands;
 mod fixtures;

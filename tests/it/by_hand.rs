@@ -1,0 +1,94 @@
+//! The scripts of `docs/by-hand.md`, run as they stand there.
+
+use std::process::Command;
+
+use crate::support::{Site, message, needed, run};
+
+const PAGE: &str = include_str!("../../docs/by-hand.md");
+
+/// The blocks of shell in the page, in their order.
+fn blocks() -> Vec<String> {
+    let blocks = PAGE.split("\n```sh\n").skip(1);
+    blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned() + "\n").collect()
+}
+
+/// One of the two scripts, written into the site.
+fn install_script(site: &Site, usage: &str) {
+    let script = blocks().into_iter().find(|block| block.contains(usage)).unwrap();
+    assert!(script.lines().count() <= 40, "{} lines", script.lines().count());
+    site.write("request.sh", &script);
+}
+
+fn request(site: &Site, arguments: &[&str]) -> String {
+    let mut sh = Command::new("/bin/sh");
+    sh.arg(site.path("request.sh")).args(arguments).current_dir(site.root());
+    let ran = run(&mut sh, b"");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    ran.stdout
+}
+
+/// Requests of every form are run: one word and several, long ones, other alphabets, the program's own long secret.
+fn requests_are_run(site: &Site, key: &str, id: &str, commands: &[&[&str]]) {
+    for (count, command) in commands.iter().enumerate() {
+        let arguments = [&[key, id, "web1"], *command].concat();
+        let text = request(site, &arguments);
+        assert!(text.lines().all(|line| line.len() <= 50), "{text}");
+        let ran = site.deliver(&message(&text));
+        assert_eq!(ran.status, 0, "{command:?}: {ran:?}");
+        assert!(ran.stderr.starts_with("accepted "), "{command:?}: {ran:?}");
+        assert_eq!(site.answers().len(), count + 1);
+    }
+}
+
+#[test]
+fn requests_by_an_hmac_secret_are_run() {
+    if needed("openssl").is_none() {
+        return;
+    }
+    let site = Site::new();
+    install_script(&site, "request.sh SECRET_FILE");
+    requests_are_run(&site, "pager", "pager", &[&["mark"], &["ping"], &["mark"]]);
+    assert_eq!(site.marks(), 2);
+    // secrets shorter and longer than a block of the hash
+    for octets in ["33", "64", "65", "200"] {
+        let made = run(Command::new("openssl").args(["rand", "-base64", octets]), b"");
+        site.write("long", &made.stdout.replace('\n', ""));
+        site.write("pager", &site.read("long"));
+        let given = run(Command::new("chmod").arg("600").arg(site.path("pager")), b"");
+        assert_eq!(given.status, 0, "{given:?}");
+        let text = request(&site, &["long", "pager", "web1", "mark"]);
+        let ran = site.deliver(&message(&text));
+        assert_eq!(ran.status, 0, "{octets}: {ran:?}");
+    }
+    assert_eq!(site.marks(), 6);
+}
+
+#[test]
+fn requests_by_an_ed25519_key_are_run() {
+    if needed("openssl").is_none() {
+        return;
+    }
+    let site = Site::new();
+    install_script(&site, "request.sh KEY.pem");
+    let [genpkey, public] = ["openssl genpkey", "openssl pkey -in"].map(|command| {
+        let block = blocks().into_iter().find(|block| block.contains(command)).unwrap();
+        let ran = run(Command::new("sh").args(["-c", &block]).current_dir(site.root()), b"");
+        assert_eq!(ran.status, 0, "{ran:?}");
+        ran.stdout
+    });
+    assert_eq!(genpkey, "");
+    let alice = site.read("alice.pub");
+    site.configure(alice.trim(), public.trim());
+    let long = "x".repeat(79);
+    let commands: [&[&str]; 5] = [
+        &["mark"],
+        &["say", "hello world; $(id)"],
+        &["say", "Gr\u{fc}\u{df}e"],
+        &["say", &long],
+        &["ping"],
+    ];
+    requests_are_run(&site, "key.pem", "alice", &commands);
+    assert_eq!(site.marks(), 1);
+    let answers = site.answers().join("\n");
+    assert!(answers.contains("hello world; $(id)") && answers.contains(&long[..50]), "{answers}");
+}
