@@ -269,6 +269,12 @@ mod tests {
         assert_eq!(symbols_for(555), 900);
         assert_eq!(found(&encode(Kind::Request, &[9; 555]).unwrap()), [vec![9; 555]]);
         assert_eq!(encode(Kind::Request, &[9; 556]), None);
+        // 899 symbols hold no whole number of octets; this is what a longer frame would be
+        let mut octets = [&[VERSION, 2, 44][..], &[9; 556]].concat();
+        octets.extend(crc32(&octets).to_be_bytes());
+        let longer = format!("netsysrq begin {}", to_symbols(&octets));
+        assert_eq!(to_symbols(&octets).len(), 901);
+        assert!(find(Kind::Request, &longer).bodies.is_empty());
     }
 
     #[test]

@@ -540,6 +540,38 @@ fn hostile_mails() -> Vec<(&'static str, String)> {
             format!("Subject: x\n\n{marker}a{}", "\u{301}\u{323}".repeat(60_000)),
         ),
         ("quote marks", format!("Subject: x\n\n{marker}{}", ">".repeat(250_000))),
+        ("initials before each marker", {
+            let initials = |n: usize| [n / 676, n / 26, n].map(|n| b'a' + (n % 26) as u8);
+            let quoted = |n| format!("{}> {marker}", String::from_utf8_lossy(&initials(n)));
+            format!("Subject: x\n\n{}", (0..12_000).map(quoted).collect::<String>())
+        }),
+        ("initials of many letters", format!("Subject: x\n\n{}>{marker}", "a".repeat(250_000))),
+        (
+            "escapes in escapes",
+            format!("Subject: x\n\n{marker}{}", format!("%{}", "25".repeat(100)).repeat(1200)),
+        ),
+        ("escapes that are broken", format!("Subject: x\n\n{marker}{}", "%\n-=".repeat(60_000))),
+        ("soft line breaks", format!("Subject: x\n\n{marker}{}", "= \n".repeat(80_000))),
+        ("entities in text", format!("Subject: x\n\n{marker}{}", "&amp;#65018;".repeat(20_000))),
+        (
+            "entities in text that do not end",
+            format!("Subject: x\n\n{marker}{}", "&".repeat(250_000)),
+        ),
+        (
+            "a Subject of a megabyte",
+            format!("Subject: {}\n\n{marker}\n", marker.replace('\n', " ").repeat(70_000)),
+        ),
+        (
+            "encoded words of a megabyte",
+            format!("Subject:{}\n\nx\n", " =?iso-2022-jp?b?GyRC?=".repeat(45_000)),
+        ),
+        (
+            "shifts of iso-2022-jp",
+            format!(
+                "Content-Type: text/plain; charset=iso-2022-jp\n\n{marker}{}",
+                "\u{1b}$B\u{1b}(B".repeat(40_000)
+            ),
+        ),
         ("escapes", format!("Subject: x\n\n{marker}{}", "%25".repeat(80_000))),
         (
             "quoted-printable that lies",
@@ -760,4 +792,22 @@ fn explain_says_where_a_request_is_damaged() {
     let swapped = if second.starts_with('7') { "8" } else { "7" };
     let changed = explained(&request.replace(second, &format!("{swapped}{}", &second[1..])));
     assert!(changed.starts_with(place) && changed.contains("some are changed"), "{changed}");
+}
+
+#[test]
+fn the_longest_request_is_run_and_a_longer_one_is_not_signed() {
+    let site = Site::new();
+    let sign = |length: usize| {
+        let mut sign = Command::new(PROGRAM);
+        sign.args(["sign", "--key-id", "alice", "--key"]).arg(site.path("alice"));
+        feed(sign.args(["web1", "say", &"x".repeat(length)]), Vec::new())
+    };
+    let longest = (300..600).take_while(|length| sign(*length).status == 0).last().unwrap();
+    let refused = sign(longest + 1);
+    assert_eq!((refused.status, refused.stdout.as_str()), (1, ""));
+    assert!(refused.stderr.contains("901 symbols, and 900 is the most"), "{refused:?}");
+    site.configure("max = 80", &format!("max = {longest}"));
+    assert_eq!(site.deliver(&message(&sign(longest).stdout)).status, 0);
+    assert_eq!(site.answers().len(), 1);
+    assert!(site.answers()[0].contains("exit status 0"), "{}", site.answers()[0]);
 }
