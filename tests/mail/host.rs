@@ -96,6 +96,11 @@ run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -
         self.keys.path().join("phone")
     }
 
+    /// The private key that requests are signed with.
+    pub(crate) fn private_key(&self) -> Vec<u8> {
+        fs::read(self.key()).unwrap()
+    }
+
     fn home(&self) -> String {
         format!("/home/{}", self.user)
     }

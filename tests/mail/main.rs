@@ -29,6 +29,7 @@ mod host;
 mod limits;
 mod machine;
 mod offline;
+mod operator;
 mod outcomes;
 mod table;
 mod ways;

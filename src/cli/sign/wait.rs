@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -22,8 +23,8 @@ const GRACE: Duration = Duration::from_secs(600);
 pub(super) enum Mailbox {
     /// One file a mail, in `new` and `cur`.
     Maildir { path: PathBuf, known: BTreeSet<OsString> },
-    /// All mails in one file (RFC 4155).
-    Mbox { path: PathBuf, read: u64 },
+    /// All mails in one file (RFC 4155): how long it was, and where its last mail began, which may still be written.
+    Mbox { path: PathBuf, seen: usize, last: usize },
 }
 
 impl Mailbox {
@@ -37,7 +38,8 @@ impl Mailbox {
         }
         match fs::metadata(path) {
             Ok(file) if file.is_file() => {
-                Ok(Self::Mbox { path: path.to_owned(), read: file.len() })
+                let seen = usize::try_from(file.len()).unwrap_or(usize::MAX);
+                Ok(Self::Mbox { path: path.to_owned(), seen, last: seen })
             }
             Ok(_) => Err(format!("--wait-answer {}: neither a Maildir nor a file", path.display())),
             Err(error) => Err(failed(&error)),
@@ -65,22 +67,25 @@ impl Mailbox {
                 }
                 Ok(mails)
             }
-            Self::Mbox { path, read } => {
+            Self::Mbox { path, seen, last } => {
                 let mut file = File::open(path)?;
-                let length = file.metadata()?.len();
-                if length < *read {
+                let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+                if length < *seen {
                     // somebody has taken mails out of it
-                    *read = 0;
+                    (*seen, *last) = (0, 0);
                 }
-                file.seek(SeekFrom::Start(*read))?;
+                if length == *seen {
+                    return Ok(Vec::new());
+                }
+                file.seek(SeekFrom::Start(u64::try_from(*last).unwrap_or(u64::MAX)))?;
                 let mut text = Vec::new();
                 file.read_to_end(&mut text)?;
-                // a mail that is being written is read again
+                let (from, known) = (*last, seen.saturating_sub(*last));
                 let mails = mails_of(&text);
-                if mails.last().is_none_or(|last| last.ends_with(b"\n")) {
-                    *read = length;
-                }
-                Ok(mails)
+                *last = from.saturating_add(mails.last().map_or(0, |mail| mail.start));
+                *seen = from.saturating_add(text.len());
+                let fresh = mails.into_iter().filter(|mail| mail.end > known);
+                Ok(fresh.filter_map(|mail| text.get(mail).map(<[u8]>::to_vec)).collect())
             }
         }
     }
@@ -113,15 +118,18 @@ impl Mailbox {
     }
 }
 
-/// Cuts a piece of an mbox where a line begins with `From `.
-fn mails_of(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut mails: Vec<Vec<u8>> = Vec::new();
+/// Where the mails of a piece of an mbox are, each with the `From ` line above it.
+fn mails_of(text: &[u8]) -> Vec<Range<usize>> {
+    let mut mails: Vec<Range<usize>> = Vec::new();
+    let mut at = 0_usize;
     for line in text.split_inclusive(|octet| *octet == b'\n') {
+        let end = at.saturating_add(line.len());
         if line.starts_with(b"From ") {
-            mails.push(Vec::new());
+            mails.push(at..end);
         } else if let Some(mail) = mails.last_mut() {
-            mail.extend_from_slice(line);
+            mail.end = end;
         }
+        at = end;
     }
     mails
 }
@@ -138,13 +146,16 @@ mod tests {
         write("From a\nold\n");
         let mut mailbox = Mailbox::open(&path).unwrap();
         assert!(mailbox.arrived().unwrap().is_empty());
-        write("From a\nold\nFrom b\nnew");
-        assert_eq!(mailbox.arrived().unwrap(), [b"new"]);
+        write("From a\nold\nFrom b\n");
+        assert_eq!(mailbox.arrived().unwrap(), [b"From b\n"]);
+        // as far as it was written, and whole
         write("From a\nold\nFrom b\nnew\nwhole\n");
-        assert_eq!(mailbox.arrived().unwrap(), [b"new\nwhole\n"]);
+        assert_eq!(mailbox.arrived().unwrap(), [b"From b\nnew\nwhole\n"]);
         assert!(mailbox.arrived().unwrap().is_empty());
-        write("From c\nshort\n");
-        assert_eq!(mailbox.arrived().unwrap(), [b"short\n"]);
+        write("From a\nold\nFrom b\nnew\nwhole\nFrom c\nx\nFrom d\ny\n");
+        assert_eq!(mailbox.arrived().unwrap(), [b"From c\nx\n", b"From d\ny\n"]);
+        write("From e\nshort\n");
+        assert_eq!(mailbox.arrived().unwrap(), [b"From e\nshort\n"]);
 
         let maildir = directory.path().join("Maildir");
         for part in ["new", "cur", "tmp"] {
