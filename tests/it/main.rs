@@ -17,11 +17,12 @@ mod support;
 mod agent;
 mod bad_config;
 mod bad_mail;
-mod by_hand;
+
 mod callers;
 mod commands;
 mod fixtures;
 mod interop;
+mod pages;
 mod procmail;
 mod sending;
 mod spool;

@@ -1,14 +1,15 @@
-//! The scripts of `docs/by-hand.md`, run as they stand there.
+//! What pages of `docs/` show, run as it stands there.
 
 use std::process::Command;
 
-use crate::support::{Site, message, needed, run};
+use crate::support::{PROGRAM, Site, message, needed, run};
 
-const PAGE: &str = include_str!("../../docs/by-hand.md");
+const BY_HAND: &str = include_str!("../../docs/by-hand.md");
+const EMERGENCY: &str = include_str!("../../docs/emergency.md");
 
-/// The blocks of shell in the page, in their order.
+/// The blocks of shell of the page, in their order.
 fn blocks() -> Vec<String> {
-    let blocks = PAGE.split("\n```sh\n").skip(1);
+    let blocks = BY_HAND.split("\n```sh\n").skip(1);
     blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned() + "\n").collect()
 }
 
@@ -91,4 +92,31 @@ fn requests_by_an_ed25519_key_are_run() {
     assert_eq!(site.marks(), 1);
     let answers = site.answers().join("\n");
     assert!(answers.contains("hello world; $(id)") && answers.contains(&long[..50]), "{answers}");
+}
+
+#[test]
+fn a_phone_set_up_for_emergencies_may_send_a_request_of_last_week() {
+    let site = Site::new();
+    let stanza = EMERGENCY.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let made = run(Command::new(PROGRAM).args(["keygen", "phone"]).current_dir(site.root()), b"");
+    assert_eq!(made.status, 0, "{made:?}");
+    let public = site.read("phone.pub");
+    let stanza = stanza.replace("ssh-ed25519 AAAA... phone", public.trim());
+    site.write("config.toml", &format!("{}\n{stanza}", site.read("config.toml")));
+    // the trigger of this machine is not to be pressed
+    site.write(
+        "config.toml",
+        &(site.read("config.toml") + "\n[sysrq]\ntrigger = \"/nonexistent\"\n"),
+    );
+    for (command, verdict) in [("ping", "accepted "), ("reboot-safe", "refused reason=")] {
+        let options = ["--ttl", "8d"];
+        let mail = message(&site.sign_as("phone", &options, "web1", &[command]));
+        let ran = site.deliver(&mail);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        assert!(ran.stderr.starts_with(verdict), "{command}: {ran:?}");
+        // again, as the page says
+        let again = site.deliver(&mail);
+        assert!(again.stderr.starts_with("refused reason=replayed"), "{again:?}");
+    }
+    assert_eq!(site.answers().len(), 2);
 }
