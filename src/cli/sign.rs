@@ -17,8 +17,8 @@ use crate::compose::hosts::{Host, Hosts};
 use crate::compose::keys::{self, Unusable};
 use crate::compose::link;
 use crate::compose::sign::{self, Signed, Signer};
-use crate::compose::verify::Found;
 use crate::exit::Tool;
+use crate::protocol::answer::Statement;
 use crate::protocol::cose::Seal;
 use crate::protocol::id::Id;
 use crate::protocol::request::Request;
@@ -83,41 +83,40 @@ pub(super) struct Options {
     command: Vec<String>,
 }
 
-/// Signs and prints.
+/// Signs, gives the request away, and waits for its answer if it is to.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     let host = hosts()?.host.remove(&options.host).unwrap_or_default();
-    let key_id = options.key_id.clone().or_else(|| host.key_id.clone());
-    let key_id = key_id.ok_or("which key is it there? give --key-id, or key_id in hosts.toml")?;
-    let key_id = Id::new(&key_id).ok_or_else(|| format!("{key_id:?} is no key id"))?;
-    let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
-    let request = request(options)?;
-    let signed = if options.agent {
-        agent::sign(request, &key_id, path.as_deref())?
-    } else {
-        let path =
-            path.ok_or("which key signs? give --key FILE or --agent, or key in hosts.toml")?;
-        let seal = read_key(&path, options.passphrase_fd)?;
-        sign::sign(request, &key_id, Signer::Own(&seal))?
+    let signed = sign(options, &host)?;
+    // what is missing for the answer is said before the request has left
+    let awaited = match &options.wait_answer {
+        Some(path) => Some((Mailbox::open(path)?, verify::keys(options.host_key.as_deref())?)),
+        None => None,
     };
-    // whatever may be missing for the answer is said before the request has left
-    let awaited = options.wait_answer.as_deref().map(|path| {
-        Ok::<_, String>((Mailbox::open(path)?, verify::keys(options.host_key.as_deref())?))
-    });
-    let awaited = awaited.transpose()?;
     give(&signed, options, &host, json)?;
     let Some((mailbox, keys)) = awaited else { return Ok(Tool::Yes) };
     let Request { nonce, expires, .. } = &signed.request;
-    let answered = mailbox.wait(nonce, *expires, &keys, |found| {
-        if let Found::Genuine { statement, output } = found {
-            verify::show(&statement, output.as_deref(), false, json);
-        }
-    })?;
-    if !answered {
-        let advice = "look into the spam folder, or send the same mail again: it is safe";
-        drop(writeln!(io::stderr(), "netsysrq-mail: no answer came; {advice}"));
-        return Ok(Tool::CannotTell);
+    let show =
+        |statement: &Statement, output: Option<&[u8]>| verify::show(statement, output, false, json);
+    if mailbox.wait(nonce, *expires, &keys, show)? {
+        return Ok(Tool::Yes);
     }
-    Ok(Tool::Yes)
+    let advice = "look into the spam folder, or send the same mail again: it is safe";
+    drop(writeln!(io::stderr(), "netsysrq-mail: no answer came; {advice}"));
+    Ok(Tool::CannotTell)
+}
+
+fn sign(options: &Options, host: &Host) -> Result<Signed, String> {
+    let key_id = options.key_id.as_ref().or(host.key_id.as_ref());
+    let key_id = key_id.ok_or("which key is it there? give --key-id, or key_id in hosts.toml")?;
+    let key_id = Id::new(key_id).ok_or_else(|| format!("{key_id:?} is no key id"))?;
+    let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
+    let request = request(options)?;
+    if options.agent {
+        return agent::sign(request, &key_id, path.as_deref());
+    }
+    let path = path.ok_or("which key signs? give --key FILE or --agent, or key in hosts.toml")?;
+    let seal = read_key(&path, options.passphrase_fd)?;
+    sign::sign(request, &key_id, Signer::Own(&seal))
 }
 
 /// Prints the request, or sends it, in the form that was asked for.

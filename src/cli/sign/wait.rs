@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::compose::verify::{self, Found, HostKey};
-use crate::protocol::answer::Stage;
+use crate::protocol::answer::{Stage, Statement};
 use crate::protocol::time::Time;
 use crate::system::clock;
 
@@ -96,20 +96,19 @@ impl Mailbox {
         nonce: &[u8],
         expires: Time,
         keys: &[HostKey],
-        mut show: impl FnMut(Found),
+        mut show: impl FnMut(&Statement, Option<&[u8]>),
     ) -> Result<bool, String> {
         let end = expires.after(GRACE);
         while clock::now() < end {
             for mail in self.arrived().map_err(|error| format!("--wait-answer: {error}"))? {
-                let found = verify::check(&mail, keys, Some(nonce));
-                let Found::Genuine { statement, .. } = &found else { continue };
-                if statement.nonce != nonce {
-                    continue;
-                }
-                let last = statement.stage != Stage::Notice.word();
-                show(found);
-                if last {
-                    return Ok(true);
+                if let Found::Genuine { statement, output } =
+                    verify::check(&mail, keys, Some(nonce))
+                    && statement.nonce == nonce
+                {
+                    show(&statement, output.as_deref());
+                    if statement.stage != Stage::Notice.word() {
+                        return Ok(true);
+                    }
                 }
             }
             thread::sleep(INTERVAL);
