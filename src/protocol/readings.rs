@@ -1,9 +1,11 @@
 //! The readings of a text: what mail clients, gateways and phones do to pasted text, undone. What does no harm is always
 //! undone; escapes and quote marks, which ordinary text may have too, in readings of their own.
 
+use std::iter;
+
 use unicode_normalization::UnicodeNormalization;
 
-/// The most characters of one text that are looked at after NFKC: bounds its growth (U+FDFA: 18-fold).
+/// The most characters of one text that are looked at once they are tidied: bounds the growth by NFKC (18-fold).
 const CHARACTERS: usize = 1 << 20;
 /// How often escapes are undone: gateways escape what is escaped already.
 const ROUNDS: usize = 4;
@@ -29,20 +31,24 @@ pub fn naming(name: &str, text: &str) -> Vec<Vec<u8>> {
     readings
 }
 
-/// NFKC, lower case, ASCII, line ends of one kind: gone are blanks of every width, characters that do not show, marks of
-/// direction, and everything that only decorates.
+/// NFKC of each character, lower case, ASCII, line ends of one kind: gone are blanks of every width, characters that do
+/// not show, marks of direction, and everything that only decorates.
 fn tidied(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase().replace('\r', "\n");
+    let mut tidy = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => tidy.push('\n'),
+            c if c.is_ascii() => tidy.push(c.to_ascii_lowercase()),
+            c => {
+                let plain = iter::once(c).nfkc().flat_map(char::to_lowercase);
+                tidy.extend(plain.filter(char::is_ascii));
+            }
+        }
+        if tidy.len() >= CHARACTERS {
+            break;
+        }
     }
-    text.nfkc()
-        .take(CHARACTERS)
-        .flat_map(char::to_lowercase)
-        .filter_map(|c| match c {
-            '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some('\n'),
-            c => c.is_ascii().then_some(c),
-        })
-        .collect()
+    tidy
 }
 
 fn alphanumerics(text: &str) -> Vec<u8> {
