@@ -24,6 +24,7 @@ mod faketime;
 mod support;
 
 mod answers;
+mod clients;
 mod conformance;
 mod host;
 mod limits;

@@ -23,6 +23,10 @@ for device in null zero full random urandom tty; do
   mount --bind "/dev/$device" "/mnt/dev/$device"
 done
 ln -s /proc/self/fd /mnt/dev/fd
+# terminals, for programs that want one
+mkdir /mnt/dev/pts
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /mnt/dev/pts
+ln -s pts/ptmx /mnt/dev/ptmx
 for user in alice netsysrq; do
   install -d -o "$(awk -F: -v u=$user '$1==u {print $3}' /mnt/etc/passwd)" -m 755 "/mnt/home/$user"
 done

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs packages into a layer; run by layers.sh in namespaces of its own.
 #
-#   install.sh LAYER BELOW PACKAGES...
+#   install.sh LAYER BELOW PACKAGES...     BELOW: layers, topmost first, colons between
 set -euo pipefail
 layer=$1 below=$2
 shift 2
@@ -10,8 +10,9 @@ mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs "$root"
 for directory in usr etc var; do
   mkdir -p "$root/$directory" "$layer/$directory" "$layer/work/$directory"
+  lower=${below:+${below//://$directory:}/$directory:}/$directory
   mount -t overlay overlay "$root/$directory" -o \
-    "lowerdir=${below:+$below/$directory:}/$directory,upperdir=$layer/$directory,workdir=$layer/work/$directory"
+    "lowerdir=$lower,upperdir=$layer/$directory,workdir=$layer/work/$directory"
 done
 for link in bin sbin lib lib64; do ln -s "usr/$link" "$root/$link"; done
 mkdir -p "$root"/{proc,dev,tmp,run,root,home}

@@ -12,8 +12,11 @@ here=$(dirname "$(readlink -f "$0")")
 
 common="iproute2 openssl procps procmail maildrop fdm fetchmail getmail6 msmtp swaks sudo
   dovecot-core dovecot-sieve dovecot-lmtpd dovecot-imapd"
+# what people and programs write mails with; swaks and Python are there
+clients="mutt neomutt s-nail alpine bsd-mailx mailutils nmh sendemail mpack aerc emacs-nox
+  libmime-lite-perl libemail-stuffer-perl libphp-phpmailer php-cli nodejs node-nodemailer ruby-mail"
 
-layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, or nothing
+layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, colons between, or nothing
   local name=$1 below=$2
   shift 2
   [ ! -e "$layers/$name" ] || return 0
@@ -36,4 +39,6 @@ layer common "" $common
 layer postfix "$layers/common" postfix
 layer exim "$layers/common" exim4-daemon-light
 layer opensmtpd "$layers/common" opensmtpd
+# shellcheck disable=SC2086 # words
+layer clients "$layers/postfix:$layers/common" $clients
 echo "$scripts" >"$layers/.made-by"

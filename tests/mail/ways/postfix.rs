@@ -5,7 +5,7 @@ use crate::machine::{Machine, SINK};
 
 /// Debian's installation, with as short a patience as it can have, and all mail to elsewhere sent to the sink. A mail that
 /// is tried again before the last try has let go of its file goes to the incoming queue, which is read at each wakeup.
-pub(super) fn lay_out(machine: &Machine) {
+pub(crate) fn lay_out(machine: &Machine) {
     machine.shell(&format!(
         "postconf -e myhostname=mx.example.net mydestination=mx.example.net,example.net inet_protocols=ipv4 \
          'relayhost=[127.0.0.1]:{SINK}' smtp_dns_support_level=disabled smtp_tls_security_level=none \
@@ -15,12 +15,12 @@ pub(super) fn lay_out(machine: &Machine) {
     ));
 }
 
-pub(super) fn start(machine: &Machine) {
+pub(crate) fn start(machine: &Machine) {
     machine.shell("postfix start 2>/dev/null");
     machine.await_port(25);
 }
 
-pub(super) fn holds_mail(machine: &Machine) -> bool {
+pub(crate) fn holds_mail(machine: &Machine) -> bool {
     // one look misses a mail that is being moved from the deferred queue to the active one
     (0..2).any(|_| !machine.shell("postqueue -p").contains("Mail queue is empty"))
 }

@@ -1,0 +1,122 @@
+//! The machine that a client writes on, and what became of its letters there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::letters::{Filling, Letter};
+use super::{ADDRESS, Client};
+use crate::host::Host;
+use crate::machine::Machine;
+use crate::outcomes::mail;
+use crate::ways::{postfix, send_by_smtp};
+
+/// How long mails that have been sent may take to be run and answered.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where the mails are left.
+pub(super) const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients");
+/// Where the drivers are.
+const DRIVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mail/clients/drivers");
+/// Where they are in the machine.
+const INSTALLED: &str = "/usr/local/lib/clients";
+
+/// An address of our own, and a person's desk.
+pub(super) struct Desk<'a> {
+    client: &'a Client,
+    machine: &'a Machine,
+    pub(super) host: Host<'a>,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(client: &'a Client, machine: &'a Machine) -> Self {
+        let host = Host::set_up(machine, "netsysrq", &["/bin/true"]);
+        let config = host
+            .config()
+            .replace("echo ran", "echo $NETSYSRQ_CTI")
+            .replace("max_ttl = ", "per_hour = 1000\nmax_ttl = ");
+        host.write_config(&config);
+        postfix::lay_out(machine);
+        let forward = "/home/netsysrq/.forward";
+        machine.write(
+            forward,
+            b"\"|/usr/bin/netsysrq-mail deliver --profile mta\"\n/home/netsysrq/arrived\n",
+        );
+        machine.shell(&format!("chown netsysrq: {forward}"));
+        for driver in fs::read_dir(DRIVERS).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = driver.file_name().unwrap().to_str().unwrap();
+            machine.write(&format!("{INSTALLED}/{name}"), &fs::read(&driver).unwrap());
+        }
+        machine.shell(&format!("chmod 755 {INSTALLED}/*"));
+        postfix::start(machine);
+        Self { client, machine, host }
+    }
+
+    /// The text of a request that has been run and answered, and what tells it from others.
+    pub(super) fn spend(&self) -> (String, String) {
+        let text = self.host.sign(&["mark"]);
+        send_by_smtp(self.machine, "alice@mx.example.net", &[ADDRESS], mail(&text).as_bytes());
+        self.host.await_answers(1);
+        (text, self.runs().remove(0))
+    }
+
+    /// Has the client write letters.
+    pub(super) fn write(&self, letters: &[Letter], fillings: &[Filling]) {
+        let directory = |number: usize| format!("/home/alice/{number}");
+        for (number, (letter, filling)) in letters.iter().zip(fillings).enumerate() {
+            for (name, text) in letter.files(filling) {
+                self.machine.write(&format!("{}/{name}", directory(number)), text.as_bytes());
+            }
+        }
+        self.machine.shell("chown -R alice: /home/alice");
+        for (number, letter) in letters.iter().enumerate() {
+            self.write_one(&directory(number), letter);
+        }
+    }
+
+    fn write_one(&self, directory: &str, letter: &Letter) {
+        let (driver, arguments) = self.client.driver.split_first().unwrap();
+        let driver = format!("{INSTALLED}/{driver}");
+        let mut argv = vec!["env", "-C", directory, "LC_ALL=C.UTF-8", &driver];
+        argv.extend(arguments);
+        argv.push(letter.style());
+        let ran = self.machine.run_as("alice", &argv, b"");
+        assert_eq!(ran.status, 0, "{}: {ran:?}", letter.name());
+    }
+
+    /// The requests that have been run, sorted.
+    pub(super) fn runs(&self) -> Vec<String> {
+        sorted(self.machine.read("/home/netsysrq/marks").lines().map(ToOwned::to_owned))
+    }
+
+    /// The requests that have been answered, by answers that verify, sorted.
+    pub(super) fn answered(&self) -> Vec<String> {
+        let answers = self.host.answers();
+        let cti = |mail: &str| self.host.verify(mail)["cti"].as_str().unwrap().to_owned();
+        sorted(answers.iter().map(|answer| cti(&answer.mail)))
+    }
+
+    /// Waits until so many answers have gone and nothing is under way, or for some time.
+    pub(super) fn await_answers(&self, count: usize) {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE
+            && (self.host.answers().len() < count || postfix::holds_mail(self.machine))
+        {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Leaves the mails as they arrived, and a word about them. Says where.
+    pub(super) fn keep(&self, word: &str) -> PathBuf {
+        fs::create_dir_all(KEPT).unwrap();
+        let mails = Path::new(KEPT).join(format!("{}.mbox", self.client.name));
+        fs::copy(self.machine.path("/home/netsysrq/arrived"), &mails).unwrap();
+        fs::write(mails.with_extension("count"), format!("{word}\n")).unwrap();
+        mails
+    }
+}
+
+pub(super) fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut texts: Vec<String> = texts.collect();
+    texts.sort();
+    texts
+}
