@@ -25,7 +25,7 @@ pub const SIGNATURE_CHECKS: usize = 8;
 pub const CANDIDATES: usize = 128;
 /// How deep forwarded messages (message/rfc822) are searched.
 pub const FORWARDS: usize = 3;
-/// How many texts of one message are searched.
+/// How many texts of one message are searched, and how many blocks of base64 in its body.
 pub const TEXTS: usize = 64;
 /// The largest attachment that is searched, in octets.
 pub const ATTACHMENT: usize = 64 * 1024;
@@ -148,26 +148,31 @@ pub fn search(kind: Kind, message: &[u8]) -> Search {
     for (place, text) in &texts.found {
         found.add(kind, *place, text);
     }
-    if found.candidates.is_empty() && !texts.report {
-        let raw = String::from_utf8_lossy(body_of(message));
-        let damaged = std::mem::take(&mut found.damaged);
-        found.add(kind, Place::Raw, &raw);
-        if found.candidates.is_empty() && raw.contains('<') {
-            found.add(kind, Place::Raw, &html_to_text(&raw));
-        }
-        if found.candidates.is_empty()
-            && let Some(octets) = base64_decode(body_of(message).trim_ascii())
-        {
-            found.add(kind, Place::Raw, &String::from_utf8_lossy(&octets));
-        }
-        if !damaged.is_empty() {
-            found.damaged = damaged;
-        }
+    if !texts.withheld {
+        found.add_raw(kind, &String::from_utf8_lossy(body_of(message)));
     }
     found
 }
 
 impl Search {
+    /// Searches a body as it came, where MIME lied: for that a new frame may stand beside one that was found. What is
+    /// damaged there counts only if nothing else was found.
+    fn add_raw(&mut self, kind: Kind, body: &str) {
+        let damaged = std::mem::take(&mut self.damaged);
+        self.add(kind, Place::Raw, body);
+        if self.candidates.is_empty() && body.contains('<') {
+            self.add(kind, Place::Raw, &html_to_text(body));
+        }
+        for block in base64_blocks(body).into_iter().take(TEXTS) {
+            if let Some(octets) = base64_decode(block.as_bytes()) {
+                self.add(kind, Place::Raw, &String::from_utf8_lossy(&octets));
+            }
+        }
+        if !damaged.is_empty() || !self.candidates.is_empty() {
+            self.damaged = damaged;
+        }
+    }
+
     fn add(&mut self, kind: Kind, place: Place, text: &str) {
         let frames = frame::find(kind, text);
         self.damaged.extend(frames.damaged.map(|damage| (place, damage)));
@@ -184,7 +189,8 @@ impl Search {
 struct Texts {
     found: Vec<(Place, String)>,
     ours: bool,
-    report: bool,
+    /// A part was passed over on purpose, so the body as it came is, too: it has that part in it.
+    withheld: bool,
 }
 
 impl Texts {
@@ -205,7 +211,7 @@ impl Texts {
     fn add_part(&mut self, message: &Message<'_>, id: u32, forwards: usize, depth: usize) {
         let Some(part) = message.part(id) else { return };
         if is_report(part) || depth > 64 {
-            self.report = true;
+            self.withheld = true;
             return;
         }
         let at = |place| if forwards == 0 { place } else { Place::Forwarded };
@@ -223,7 +229,7 @@ impl Texts {
             PartType::Message(inner) if forwards < FORWARDS => {
                 self.add_message(inner, forwards.saturating_add(1));
             }
-            PartType::Message(_) => {}
+            PartType::Message(_) => self.withheld = true,
             PartType::Multipart(parts) => {
                 for inner in parts {
                     self.add_part(message, *inner, forwards, depth.saturating_add(1));
@@ -265,6 +271,23 @@ fn without_mbox_line(message: &[u8]) -> &[u8] {
     }
     let end = message.iter().position(|octet| *octet == b'\n');
     end.and_then(|end| message.get(end.checked_add(1)?..)).unwrap_or_default()
+}
+
+/// Lines of base64 among others: some clients forward what they have not decoded. All but the last of a block are full.
+fn base64_blocks(text: &str) -> Vec<String> {
+    let is_base64 =
+        |line: &str| line.bytes().all(|c| c.is_ascii_alphanumeric() || b"+/=".contains(&c));
+    let mut blocks = Vec::new();
+    let mut block = String::new();
+    for line in text.lines().map(|line| line.trim_end_matches('\r')) {
+        if !line.is_empty() && is_base64(line) && (!block.is_empty() || line.len() >= 57) {
+            block.push_str(line);
+        } else if !block.is_empty() {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    blocks.extend((!block.is_empty()).then_some(block));
+    blocks
 }
 
 /// What follows the first empty line; all of it if there is none.
@@ -410,5 +433,30 @@ mod tests {
             let search = Candidate::find(message);
             assert!(search.candidates.is_empty() && search.damaged.is_empty());
         }
+    }
+
+    #[test]
+    fn a_new_frame_is_found_where_dashes_are_taken_for_the_end_of_a_part() {
+        let (old, new) = (framed(b"spent"), framed(b"new"));
+        let mail = format!(
+            "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"-\"\n\n---\n\n{old}\n-----Original \
+             Message-----\n{new}\n-----\n"
+        );
+        let octets: Vec<Vec<u8>> = found(&mail).into_iter().map(|(_, octets)| octets).collect();
+        assert_eq!(octets, [b"spent".to_vec(), b"new".to_vec()]);
+    }
+
+    #[test]
+    fn a_frame_is_found_in_a_forward_that_was_not_decoded() {
+        use base64ct::{Base64, Encoding};
+        let coded =
+            Base64::encode_string(format!("Gr\u{fc}\u{df}e\n{}", framed(b"body")).as_bytes());
+        let lines: Vec<&str> =
+            coded.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let mail = format!(
+            "Subject: Fwd\n\nSee below.\n\n--- Forwarded\nContent-Transfer-Encoding: base64\n\n{}\n\n--- end\n",
+            lines.join("\n")
+        );
+        assert_eq!(found(&mail), [(Place::Raw, b"body".to_vec())]);
     }
 }

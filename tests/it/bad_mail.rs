@@ -459,19 +459,19 @@ fn a_mail_of_50_mib_is_read_in_bounded_memory_and_searched_at_its_head() {
 }
 
 #[test]
-fn a_request_in_a_mail_of_ten_thousand_parts_is_found_in_the_first_of_them() {
+fn a_request_in_a_mail_of_ten_thousand_parts_is_found_unless_all_are_packed() {
     let site = Site::new();
-    let parts = |at: usize, text: &str| {
+    let parts = |count: usize, at: usize, text: &str, other: &str| {
         let mut mail =
             "Message-ID: <1@client.example>\nContent-Type: multipart/mixed; boundary=b\n\n"
                 .to_owned();
-        for n in 0..10_000 {
+        for n in 0..count {
             mail.push_str(if n == at {
                 "--b\nContent-Transfer-Encoding: base64\n\n"
             } else {
                 "--b\n\n"
             });
-            mail.push_str(if n == at { text } else { "x\n" });
+            mail.push_str(if n == at { text } else { other });
         }
         mail + "--b--\n"
     };
@@ -479,15 +479,19 @@ fn a_request_in_a_mail_of_ten_thousand_parts_is_found_in_the_first_of_them() {
         use base64ct::{Base64, Encoding};
         Base64::encode_string(text.as_bytes()) + "\n"
     };
-    let first = parts(0, &packed(&site.sign(&[], &["mark"])));
-    assert!(first.len() < SEARCHED);
-    assert_eq!(deliver(&site, first.into_bytes()).status, 0);
-    assert_eq!(site.marks(), 1);
+    for at in [0, 9_999] {
+        let mail = parts(10_000, at, &packed(&site.sign(&[], &["mark"])), "x\n");
+        assert!(mail.len() < SEARCHED);
+        assert_eq!(deliver(&site, mail.into_bytes()).status, 0);
+    }
+    assert_eq!(site.marks(), 2);
 
-    // only so many texts are searched
-    let last = parts(9_999, &packed(&site.sign(&[], &["mark"])));
+    // only so many texts are unpacked
+    let other = packed(&"there is nothing to be seen here\n".repeat(2));
+    let last = parts(200, 199, &packed(&site.sign(&[], &["mark"])), &other);
+    assert!(last.len() < SEARCHED);
     let ran = deliver(&site, last.into_bytes());
-    assert_eq!((ran.status, ran.stderr.as_str(), site.marks()), (1, "", 1));
+    assert_eq!((ran.status, ran.stderr.as_str(), site.marks()), (1, "", 2));
 }
 
 /// Mails that were made to cost time, stack or memory.
