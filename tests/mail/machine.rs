@@ -49,6 +49,10 @@ impl Machine {
         if !is_root() {
             return None;
         }
+        if let Some(layer) = layers.iter().find(|layer| !directory.join(layer).exists()) {
+            missing(&format!("the layer {layer} of NETSYSRQ_TEST_MACHINES"));
+            return None;
+        }
         let mut unshare = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child"])
             .args(["bash", INIT])

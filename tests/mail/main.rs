@@ -34,3 +34,4 @@ mod operator;
 mod outcomes;
 mod table;
 mod ways;
+mod webmail;

@@ -41,4 +41,5 @@ layer exim "$layers/common" exim4-daemon-light
 layer opensmtpd "$layers/common" opensmtpd
 # shellcheck disable=SC2086 # words
 layer clients "$layers/postfix:$layers/common" $clients
+layer webmail "$layers/postfix:$layers/common" roundcube-core roundcube-sqlite3 php-cli chromium chromium-driver python3-selenium
 echo "$scripts" >"$layers/.made-by"
