@@ -7,9 +7,6 @@
 mod desk;
 mod letters;
 
-use std::fs;
-use std::path::Path;
-
 use self::desk::{Desk, sorted};
 use self::letters::Ability::{self, Answer, Attach, Html};
 use self::letters::{Filling, Letter};
@@ -140,14 +137,4 @@ fn the_letters_are_at_least_200_by_at_least_12_clients() {
     let counts: Vec<usize> = CLIENTS.iter().map(|client| Letter::all(client).len()).collect();
     assert!(counts.len() >= 12, "{counts:?}");
     assert!(counts.iter().sum::<usize>() >= 200, "{counts:?}");
-}
-
-/// From what the tests of this run have left.
-#[test]
-#[ignore = "prints what the other tests have counted"]
-fn the_letters_as_counted() {
-    for client in CLIENTS {
-        let counts = Path::new(desk::KEPT).join(format!("{}.count", client.name));
-        print!("{}", fs::read_to_string(counts).unwrap_or_default());
-    }
 }

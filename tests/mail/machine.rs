@@ -214,8 +214,11 @@ impl Drop for Machine {
 }
 
 impl Sunk {
-    /// Reads what smtp-sink wrote: headers of its own, then the mail.
+    /// Reads what smtp-sink wrote: headers of its own, the mail, and an empty line, without which it is still writing.
     fn read(text: &str) -> Option<Self> {
+        if !text.ends_with("\n\n") {
+            return None;
+        }
         let (own, mail) = text.split_once("Received: ")?;
         let arguments = |name: &str| {
             let lines = own.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));

@@ -163,13 +163,12 @@ fn write(machine: &Machine, cases: &[Value], requests: &[Request]) {
 }
 
 /// Leaves what Roundcube has sent, and how many they were.
-fn keep(machine: &Machine, count: usize) {
+fn keep(machine: &Machine) {
     fs::create_dir_all(KEPT).unwrap();
     let sent = "cd /home/alice/Maildir/.Sent; for mail in $(ls -d cur/* new/* 2>/dev/null); do \
                 echo From alice; cat $mail; echo; done";
     let kept = Path::new(KEPT);
     fs::write(kept.join("Roundcube.mbox"), machine.shell(sent)).unwrap();
-    fs::write(kept.join("roundcube"), format!("{count}\n")).unwrap();
 }
 
 fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
@@ -199,7 +198,8 @@ fn assert_run_once_and_answered(
     let cti = |mail: &str| host.verify(mail)["cti"].as_str().unwrap().to_owned();
     let answered = sorted(host.answers().iter().map(|answer| cti(&answer.mail)));
     let (run, answers) = (runs.len() - 1, answered.len() - 1);
-    println!("roundcube: {} messages, {run} run, {answers} answered", cases.len());
+    let counts = format!("Roundcube: {} messages, {run} run, {answers} answered\n", cases.len());
+    fs::write(Path::new(KEPT).join("Roundcube.count"), counts).unwrap();
     let missed = cases.iter().zip(&requests).filter(|(_, request)| !runs.contains(&request.cti));
     let missed: Vec<&Value> = missed.map(|(case, _)| &case["name"]).collect();
     assert!(missed.is_empty(), "not found: {missed:?}; the mails are in {KEPT}/Roundcube.mbox");
@@ -228,7 +228,7 @@ fn requests_written_in_roundcube_are_found_run_once_and_answered() {
     let cases = cases();
     let requests = prepare(&machine, &host, &cases, &spent);
     write(&machine, &cases, &requests);
-    keep(&machine, cases.len());
+    keep(&machine);
     await_answers(&machine, &host, cases.len() + 1);
     assert_run_once_and_answered(&machine, &host, &cases, requests, spent);
 }
