@@ -186,3 +186,46 @@ fn initials_before(text: &str) -> Option<&str> {
     }
     text.get(end.checked_sub(letters)?..mark)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(text: &str) -> Vec<String> {
+        let readings = naming("name", text);
+        readings.into_iter().map(|reading| String::from_utf8(reading).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_text_without_the_name_has_no_reading() {
+        for text in ["", "nam%2", "n%61", "&#110;am", "n\u{e4}me"] {
+            assert!(readings(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_text_is_read_once_and_a_quoted_or_escaped_one_in_further_ways() {
+        assert_eq!(readings("Name, 1 2.\n"), ["name12"]);
+        assert_eq!(readings("> Name\n> 1"), ["name1"]);
+        assert_eq!(readings("ab> name\nab> 1"), ["abnameab1", "name1"]);
+        assert_eq!(readings("name%201"), ["name201", "name1"]);
+        assert_eq!(readings("n%61me"), ["name"]);
+    }
+
+    #[test]
+    fn escapes_are_undone_as_often_as_they_were_done_up_to_a_bound() {
+        for escaped in [
+            "name%20",
+            "name%2520",
+            "name%25252520",
+            "name=3D20",
+            "name&amp;nbsp;",
+            "na=\nme",
+            "na%6\nde",
+        ] {
+            assert_eq!(readings(escaped).last().unwrap(), "name", "{escaped}");
+        }
+        let often = format!("name%{}20", "25".repeat(ROUNDS));
+        assert_eq!(readings(&often).last().unwrap(), "name20");
+    }
+}
