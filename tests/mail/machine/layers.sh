@@ -5,7 +5,7 @@
 #   layers.sh DIRECTORY
 #
 # A layer is what an installation changes below /usr, /etc and /var of this system, whose own files stay as they are.
-# Needs root, overlayfs and Debian's package lists. Layers that these scripts have made are left alone.
+# Needs root, overlayfs and Debian's archive. Layers that these scripts have made are left alone.
 set -euo pipefail
 layers=$1
 here=$(dirname "$(readlink -f "$0")")
@@ -19,7 +19,6 @@ clients="mutt neomutt s-nail alpine bsd-mailx mailutils nmh sendemail mpack aerc
 layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, colons between, or nothing
   local name=$1 below=$2
   shift 2
-  [ ! -e "$layers/$name" ] || return 0
   local making=$layers/.making-$name
   rm -rf "$making"
   mkdir -p "$making"
@@ -32,8 +31,10 @@ layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost fi
 }
 
 scripts=$(cat "$here/layers.sh" "$here/install.sh" | sha256sum)
-[ "$(cat "$layers/.made-by" 2>/dev/null)" = "$scripts" ] || rm -rf "$layers"
+[ "$(cat "$layers/.made-by" 2>/dev/null)" != "$scripts" ] || exit 0
+rm -rf "$layers"
 mkdir -p "$layers"
+apt-get -q -o DPkg::Lock::Timeout=300 update
 # shellcheck disable=SC2086 # words
 layer common "" $common
 layer postfix "$layers/common" postfix
