@@ -72,7 +72,10 @@ clients! {
     gnu_mail_requests_are_found_run_once_and_answered =
         client("GNU mail", &["mailx.sh", "mail.mailutils"], &["plain"]).can(&[Attach]);
     alpine_requests_are_found_run_once_and_answered =
-        client("alpine", &["alpine.sh"], &["plain", "unflowed"]).can(&[Attach, Answer]).cannot(&["forward attached"]);
+        client("alpine", &["alpine.sh"], &["plain", "unflowed"])
+            .can(&[Attach, Answer])
+            // a long Subject beyond ASCII corrupts its heap at times: glibc ends it
+            .cannot(&["forward attached", "in the subject behind umlauts"]);
     aerc_requests_are_found_run_once_and_answered =
         client("aerc", &["aerc.sh"], &["plain"]).can(&[Attach, Answer]);
     nmh_requests_are_found_run_once_and_answered =

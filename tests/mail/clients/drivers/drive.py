@@ -38,7 +38,7 @@ def give_up(*_):
 
 
 signal.signal(signal.SIGALRM, give_up)
-signal.alarm(15)
+signal.alarm(60)
 while True:
     # what is typed while a program still writes, some throw away
     while script and script[0] in screen and not select.select([terminal], [], [], 0.05)[0]:
