@@ -121,12 +121,14 @@ fn sign(options: &Options, host: &Host) -> Result<Signed, String> {
 
 /// Prints the request, or sends it, in the form that was asked for.
 fn give(signed: &Signed, options: &Options, host: &Host, json: bool) -> Result<(), String> {
+    let from = || address(&options.from, &host.from, "--from");
     let rcpt = || address(&options.rcpt, &host.mail, "--rcpt");
+    let link = || Ok::<_, String>(link::mailto(rcpt()?.email.as_ref(), signed));
     if options.send {
-        let (from, to) = (address(&options.from, &host.from, "--from")?, rcpt()?);
-        let mail = mail(signed, options, host)?;
-        let taker =
-            send::send(options.smtp.as_deref(), from.email.as_ref(), to.email.as_ref(), &mail)?;
+        let (from, to) = (from()?, rcpt()?);
+        let mail = mail(signed, from.clone(), to.clone())?;
+        let server = options.smtp.as_deref();
+        let taker = send::send(server, from.email.as_ref(), to.email.as_ref(), &mail)?;
         if !json {
             say(&format!("sent to {} by {taker}\n", to.email));
         }
@@ -134,12 +136,11 @@ fn give(signed: &Signed, options: &Options, host: &Host, json: bool) -> Result<(
     if json {
         say(&format!("{}\n", describe(signed)));
     } else if options.mail {
-        say(&mail(signed, options, host)?);
+        say(&mail(signed, from()?, rcpt()?)?);
     } else if options.mailto {
-        say(&format!("{}\n", link::mailto(rcpt()?.email.as_ref(), signed)));
+        say(&format!("{}\n", link()?));
     } else if options.qr {
-        let link = link::mailto(rcpt()?.email.as_ref(), signed);
-        say(&link::qr(&link).ok_or("the request does not fit into a QR code")?);
+        say(&link::qr(&link()?).ok_or("the request does not fit into a QR code")?);
     } else if !options.send {
         say(&signed.text());
     }
@@ -178,10 +179,10 @@ fn address(given: &Option<String>, known: &Option<String>, flag: &str) -> Result
     text.parse().map_err(|_| format!("{flag} {text:?} is no mail address"))
 }
 
-fn mail(signed: &Signed, options: &Options, host: &Host) -> Result<String, String> {
+fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {
     let built = lettre::Message::builder()
-        .from(address(&options.from, &host.from, "--from")?)
-        .to(address(&options.rcpt, &host.mail, "--rcpt")?)
+        .from(from)
+        .to(to)
         .subject("Request")
         .message_id(Some(format!("<{}.request@netsysrq-mail>", signed.request.cti())))
         .body(signed.text())
