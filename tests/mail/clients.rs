@@ -7,11 +7,12 @@
 mod desk;
 mod letters;
 
-use self::desk::{Desk, sorted};
+use self::desk::Desk;
 use self::letters::Ability::{self, Answer, Attach, Html};
 use self::letters::{Filling, Letter};
-use crate::host::HOLDER;
+use crate::host::{HOLDER, sorted};
 use crate::machine::Machine;
+use crate::ways::postfix;
 
 /// An address of our own.
 const ADDRESS: &str = "netsysrq@example.net";
@@ -114,8 +115,8 @@ fn assert_found_run_once_and_answered(client: &Client) {
     let letters = Letter::all(client);
     let fillings: Vec<Filling> = letters.iter().map(|_| Filling::new(&desk.host, &spent)).collect();
     desk.write(&letters, &fillings);
-    desk.await_answers(letters.len() + 1);
-    let (runs, answered) = (desk.runs(), desk.answered());
+    desk.host.settle(letters.len() + 1, postfix::holds_mail);
+    let (runs, answered) = (desk.host.runs(), desk.host.answered());
     let (run, answers) = (runs.len() - 1, answered.len() - 1);
     let counts =
         format!("{}: {} messages, {run} run, {answers} answered", client.name, letters.len());

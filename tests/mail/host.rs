@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,6 +17,9 @@ use crate::support::{PROGRAM, eventually, run};
 pub(crate) const INSTALLED: &str = "/usr/bin/netsysrq-mail";
 /// Who is answered.
 pub(crate) const HOLDER: &str = "alice@example.com";
+
+/// How long mails that have been sent may take to be run and answered.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Host<'a> {
     pub(crate) machine: &'a Machine,
@@ -164,6 +169,35 @@ run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -
         self.machine.read(&format!("{}/marks", self.home())).lines().count()
     }
 
+    /// Has `mark` write which request it ran for, and takes as many requests as a test may send.
+    pub(crate) fn tell_requests_apart(&self) {
+        let config = self.config().replace("echo ran", "echo $NETSYSRQ_CTI");
+        self.write_config(&config.replace("max_ttl = ", "per_hour = 1000\nmax_ttl = "));
+    }
+
+    /// The requests that `mark` has run for, sorted.
+    pub(crate) fn runs(&self) -> Vec<String> {
+        let marks = self.machine.read(&format!("{}/marks", self.home()));
+        sorted(marks.lines().map(ToOwned::to_owned))
+    }
+
+    /// The requests that have been answered, by answers that verify, sorted.
+    pub(crate) fn answered(&self) -> Vec<String> {
+        let answers = self.answers();
+        let cti = |mail: &str| self.verify(mail)["cti"].as_str().unwrap().to_owned();
+        sorted(answers.iter().map(|answer| cti(&answer.mail)))
+    }
+
+    /// Waits until so many answers have gone and the mail system holds nothing, or for some time.
+    pub(crate) fn settle(&self, count: usize, holds_mail: fn(&Machine) -> bool) {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE
+            && (self.answers().len() < count || holds_mail(self.machine))
+        {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Lets the command `wait` end.
     pub(crate) fn go(&self) {
         fs::write(self.machine.path(&format!("{}/go", self.home())), "").unwrap();
@@ -211,7 +245,7 @@ run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -
     }
 
     /// What an answer says, which verifies.
-    pub(crate) fn verify(&self, answer: &str) -> Value {
+    fn verify(&self, answer: &str) -> Value {
         let host_key = self.keys.path().join("host.pub");
         let public = format!("{}/.config/netsysrq-mail/host_ed25519.pub", self.home());
         fs::copy(self.machine.path(&public), &host_key).unwrap();
@@ -221,4 +255,10 @@ run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -
         assert_eq!(verified.status, 0, "{verified:?}\n{answer}");
         serde_json::from_str(&verified.stdout).unwrap()
     }
+}
+
+pub(crate) fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut texts: Vec<String> = texts.collect();
+    texts.sort();
+    texts
 }

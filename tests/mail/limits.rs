@@ -14,9 +14,7 @@ pub(crate) fn look(way: &Way) -> Option<String> {
     let request = mail(&host.sign(&["look"]));
     (way.send)(&machine, "somebody@example.org", &[way.address], request.as_bytes());
     // where nothing delivers by itself, this asks it to
-    while (way.holds_mail)(&machine) {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    eventually("the mail is taken", || !(way.holds_mail)(&machine));
     let output = host.output_of(&host.await_answers(1));
     Some(output)
 }

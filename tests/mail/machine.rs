@@ -125,6 +125,13 @@ impl Machine {
         self.write(path, &fs::read(Path::new(EXAMPLES).join(example)).unwrap());
     }
 
+    /// Puts an example, as it is, into a user's home; the file is the user's.
+    pub(crate) fn install_at_home(&self, user: &str, example: &str, name: &str) {
+        let path = format!("/home/{user}/{name}");
+        self.install_example(example, &path);
+        self.shell(&format!("chown {user}: {path}"));
+    }
+
     /// Appends an example, as it is, to a file that is there.
     pub(crate) fn append_example(&self, example: &str, path: &str) {
         let mut octets = fs::read(self.path(path)).unwrap();

@@ -8,6 +8,7 @@ use netsysrq_mail::protocol::time::Time;
 use crate::faketime::libfaketime;
 use crate::host::{Host, INSTALLED};
 use crate::machine::Machine;
+use crate::outcomes::mail;
 use crate::support::eventually;
 use crate::ways::{self, Way};
 
@@ -55,10 +56,6 @@ impl<'a> Away<'a> {
         let log = self.host.machine.log("netsysrq-mail[");
         log.iter().filter(|line| line.contains(word)).count()
     }
-}
-
-fn mail(text: &str) -> String {
-    format!("From: a@example.org\nTo: b@example.net\nSubject: hello\nMIME-Version: 1.0\n\n{text}")
 }
 
 /// Signed while the machine was away, and valid for longer than that.

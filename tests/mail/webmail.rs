@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::host::{HOLDER, Host};
+use crate::host::{HOLDER, Host, sorted};
 use crate::machine::Machine;
 use crate::support::{PROGRAM, eventually, run};
 use crate::ways::Way;
@@ -19,8 +18,6 @@ const LAYERS: &[&str] = &["webmail", "postfix", "common"];
 /// Where the mails are left.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients");
 const WAY: &Way = &FORWARD;
-/// How long mails that have been sent may take to be run and answered.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// What alice has in her inbox: subject, type, text. A place for a request that is spent, or for a fresh one.
 const INBOX: &[(&str, &str, &str)] = &[
     ("spent", "text/plain", "You asked, and it was done:\n\n{spent}\nThanks\n"),
@@ -162,28 +159,13 @@ fn write(machine: &Machine, cases: &[Value], requests: &[Request]) {
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), names);
 }
 
-/// Leaves what Roundcube has sent, and how many they were.
+/// Leaves what Roundcube has sent.
 fn keep(machine: &Machine) {
     fs::create_dir_all(KEPT).unwrap();
     let sent = "cd /home/alice/Maildir/.Sent; for mail in $(ls -d cur/* new/* 2>/dev/null); do \
                 echo From alice; cat $mail; echo; done";
     let kept = Path::new(KEPT);
     fs::write(kept.join("Roundcube.mbox"), machine.shell(sent)).unwrap();
-}
-
-fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut texts: Vec<String> = texts.collect();
-    texts.sort();
-    texts
-}
-
-/// Waits until so many answers have gone and nothing is under way, or for some time.
-fn await_answers(machine: &Machine, host: &Host<'_>, count: usize) {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE && (host.answers().len() < count || (WAY.holds_mail)(machine))
-    {
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn assert_run_once_and_answered(
@@ -193,10 +175,7 @@ fn assert_run_once_and_answered(
     requests: Vec<Request>,
     spent: Request,
 ) {
-    let runs = machine.read("/home/netsysrq/marks");
-    let runs = sorted(runs.lines().map(ToOwned::to_owned));
-    let cti = |mail: &str| host.verify(mail)["cti"].as_str().unwrap().to_owned();
-    let answered = sorted(host.answers().iter().map(|answer| cti(&answer.mail)));
+    let (runs, answered) = (host.runs(), host.answered());
     let (run, answers) = (runs.len() - 1, answered.len() - 1);
     let counts = format!("Roundcube: {} messages, {run} run, {answers} answered\n", cases.len());
     fs::write(Path::new(KEPT).join("Roundcube.count"), counts).unwrap();
@@ -217,8 +196,7 @@ fn assert_run_once_and_answered(
 fn requests_written_in_roundcube_are_found_run_once_and_answered() {
     let Some(machine) = Machine::start(LAYERS) else { return };
     let host = Host::set_up(&machine, WAY.user, WAY.restart);
-    let config = host.config().replace("echo ran", "echo $NETSYSRQ_CTI");
-    host.write_config(&config.replace("max_ttl = ", "per_hour = 1000\nmax_ttl = "));
+    host.tell_requests_apart();
     set_up(&machine);
     let spent = Request::new(&host);
     let first = mail("hello", "text/plain", &spent.text);
@@ -229,6 +207,6 @@ fn requests_written_in_roundcube_are_found_run_once_and_answered() {
     let requests = prepare(&machine, &host, &cases, &spent);
     write(&machine, &cases, &requests);
     keep(&machine);
-    await_answers(&machine, &host, cases.len() + 1);
+    host.settle(cases.len() + 1, WAY.holds_mail);
     assert_run_once_and_answered(&machine, &host, &cases, requests, spent);
 }

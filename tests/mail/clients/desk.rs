@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::letters::{Filling, Letter};
 use super::{ADDRESS, Client};
@@ -11,8 +10,6 @@ use crate::machine::Machine;
 use crate::outcomes::mail;
 use crate::ways::{postfix, send_by_smtp};
 
-/// How long mails that have been sent may take to be run and answered.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Where the mails are left.
 pub(super) const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients");
 /// Where the drivers are.
@@ -30,11 +27,7 @@ pub(super) struct Desk<'a> {
 impl<'a> Desk<'a> {
     pub(super) fn new(client: &'a Client, machine: &'a Machine) -> Self {
         let host = Host::set_up(machine, "netsysrq", &["/bin/true"]);
-        let config = host
-            .config()
-            .replace("echo ran", "echo $NETSYSRQ_CTI")
-            .replace("max_ttl = ", "per_hour = 1000\nmax_ttl = ");
-        host.write_config(&config);
+        host.tell_requests_apart();
         postfix::lay_out(machine);
         let forward = "/home/netsysrq/.forward";
         machine.write(
@@ -56,7 +49,7 @@ impl<'a> Desk<'a> {
         let text = self.host.sign(&["mark"]);
         send_by_smtp(self.machine, "alice@mx.example.net", &[ADDRESS], mail(&text).as_bytes());
         self.host.await_answers(1);
-        (text, self.runs().remove(0))
+        (text, self.host.runs().remove(0))
     }
 
     /// Has the client write letters.
@@ -83,28 +76,6 @@ impl<'a> Desk<'a> {
         assert_eq!(ran.status, 0, "{}: {ran:?}", letter.name());
     }
 
-    /// The requests that have been run, sorted.
-    pub(super) fn runs(&self) -> Vec<String> {
-        sorted(self.machine.read("/home/netsysrq/marks").lines().map(ToOwned::to_owned))
-    }
-
-    /// The requests that have been answered, by answers that verify, sorted.
-    pub(super) fn answered(&self) -> Vec<String> {
-        let answers = self.host.answers();
-        let cti = |mail: &str| self.host.verify(mail)["cti"].as_str().unwrap().to_owned();
-        sorted(answers.iter().map(|answer| cti(&answer.mail)))
-    }
-
-    /// Waits until so many answers have gone and nothing is under way, or for some time.
-    pub(super) fn await_answers(&self, count: usize) {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE
-            && (self.host.answers().len() < count || postfix::holds_mail(self.machine))
-        {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
     /// Leaves the mails as they arrived, and a word about them. Says where.
     pub(super) fn keep(&self, word: &str) -> PathBuf {
         fs::create_dir_all(KEPT).unwrap();
@@ -113,10 +84,4 @@ impl<'a> Desk<'a> {
         fs::write(mails.with_extension("count"), format!("{word}\n")).unwrap();
         mails
     }
-}
-
-pub(super) fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut texts: Vec<String> = texts.collect();
-    texts.sort();
-    texts
 }

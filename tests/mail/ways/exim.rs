@@ -54,8 +54,7 @@ pub(crate) const FORWARD: Way = Way {
     name: "exim .forward",
     set_up: |machine| {
         lay_out(machine);
-        machine.install_example("exim/forward", "/home/netsysrq/.forward");
-        machine.shell("chown netsysrq: /home/netsysrq/.forward");
+        machine.install_at_home("netsysrq", "exim/forward", ".forward");
         start(machine);
     },
     ..ROUTER
@@ -68,8 +67,7 @@ pub(crate) const PROCMAIL: Way = Way {
     is_mailbox: true,
     set_up: |machine| {
         lay_out(machine);
-        machine.install_example("procmailrc", "/home/alice/.procmailrc");
-        machine.shell("chown alice: /home/alice/.procmailrc");
+        machine.install_at_home("alice", "procmailrc", ".procmailrc");
         start(machine);
     },
     ..ROUTER

@@ -130,17 +130,12 @@ fn set_up_fetchmail(machine: &Machine, user: &str, example: &str) {
 
 pub(crate) const FETCHMAIL_TO_PROCMAIL: Way = Way {
     name: "fetchmail to procmail",
-    layers: LAYERS,
-    user: "alice",
-    address: "alice@example.net",
-    is_mailbox: true,
     set_up: |machine| {
         set_up_fetchmail(machine, "alice", "fetchmail/procmail");
         install(machine, "alice", "procmailrc", ".procmailrc");
     },
-    send: send_by_smtp,
     holds_mail: |machine| holds_mail(machine, "alice", FETCHMAIL_FETCH),
-    restart: &[RESTART],
+    ..FDM
 };
 
 pub(crate) const FETCHMAIL: Way = Way {
@@ -166,27 +161,17 @@ fn set_up_getmail(machine: &Machine, user: &str, example: &str) {
 
 pub(crate) const GETMAIL_TO_PROCMAIL: Way = Way {
     name: "getmail to procmail",
-    layers: LAYERS,
-    user: "alice",
-    address: "alice@example.net",
-    is_mailbox: true,
     set_up: |machine| {
         set_up_getmail(machine, "alice", "getmail/procmail");
         install(machine, "alice", "procmailrc", ".procmailrc");
     },
-    send: send_by_smtp,
     holds_mail: |machine| holds_mail(machine, "alice", GETMAIL_FETCH),
-    restart: &[RESTART],
+    ..FDM
 };
 
 pub(crate) const GETMAIL: Way = Way {
     name: "getmail",
-    layers: LAYERS,
-    user: "netsysrq",
-    address: "netsysrq@example.net",
-    is_mailbox: false,
     set_up: |machine| set_up_getmail(machine, "netsysrq", "getmail/own-mailbox"),
-    send: send_by_smtp,
     holds_mail: |machine| holds_mail(machine, "netsysrq", GETMAIL_FETCH),
-    restart: &[RESTART],
+    ..FETCHMAIL
 };

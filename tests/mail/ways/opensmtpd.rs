@@ -58,8 +58,7 @@ pub(crate) const FORWARD: Way = Way {
     name: "opensmtpd .forward",
     set_up: |machine| {
         lay_out(machine);
-        machine.install_example("opensmtpd/forward", "/home/netsysrq/.forward");
-        machine.shell("chown netsysrq: /home/netsysrq/.forward");
+        machine.install_at_home("netsysrq", "opensmtpd/forward", ".forward");
         start(machine);
     },
     ..MDA

@@ -35,8 +35,7 @@ pub(crate) const PROCMAIL: Way = Way {
     is_mailbox: true,
     set_up: |machine| {
         lay_out(machine);
-        machine.install_example("procmailrc", "/home/alice/.procmailrc");
-        machine.shell("chown alice: /home/alice/.procmailrc");
+        machine.install_at_home("alice", "procmailrc", ".procmailrc");
         start(machine);
     },
     send: send_by_smtp,
@@ -61,8 +60,7 @@ pub(crate) const FORWARD: Way = Way {
     name: "postfix .forward",
     set_up: |machine| {
         lay_out(machine);
-        machine.install_example("postfix/forward", "/home/netsysrq/.forward");
-        machine.shell("chown netsysrq: /home/netsysrq/.forward");
+        machine.install_at_home("netsysrq", "postfix/forward", ".forward");
         start(machine);
     },
     ..OWN
