@@ -196,6 +196,7 @@ impl FileSpool {
             Err(fs::TryLockError::WouldBlock) => return Ok(Found::Busy),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
+        // what was there before the lock says nothing: its last holder may have written since
         self.sync(name, &file)?;
         let mut octets = Vec::new();
         file.rewind()?;
@@ -209,12 +210,11 @@ impl FileSpool {
                 Ok(Found::Damaged)
             }
             Ok((state, good)) => {
-                let end = u64::try_from(good).unwrap_or(u64::MAX);
                 // a torn record did not happen; a whole one may lack its line end
-                file.set_len(end.min(metadata.len()))?;
-                let mut journal = FileJournal { file, end };
-                if end > metadata.len() {
-                    journal.end = metadata.len();
+                let whole = octets.get(..good).unwrap_or(&octets);
+                file.set_len(size(whole))?;
+                let mut journal = FileJournal { file, end: size(whole) };
+                if good > octets.len() {
                     journal.write(b"\n")?;
                 }
                 let name = name.clone();
@@ -296,7 +296,7 @@ impl FileSpool {
         let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
         file.as_file().try_lock().map_err(io::Error::other)?;
         file.write_all(line)?;
-        let length = PREALLOCATED.saturating_add(u64::try_from(line.len()).unwrap_or(0));
+        let length = PREALLOCATED.saturating_add(size(line));
         let room = fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length);
         // not every file system can; the records then have to find room when they come
         if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) = room {
@@ -368,7 +368,7 @@ impl Spool for FileSpool {
             return Ok(Spent::Again);
         };
         self.sync(name, &file)?;
-        let mut journal = FileJournal { file, end: u64::try_from(line.len()).unwrap_or(u64::MAX) };
+        let mut journal = FileJournal { file, end: size(line.as_bytes()) };
         let Ok(low_water) = self.low_water() else { return Ok(Spent::Kept) };
         if name.hour <= low_water {
             let at = self.now();
@@ -405,7 +405,7 @@ impl FileJournal {
             let _torn = self.file.set_len(self.end);
             return Err(error);
         }
-        self.end = self.end.saturating_add(u64::try_from(octets.len()).unwrap_or(0));
+        self.end = self.end.saturating_add(size(octets));
         Ok(())
     }
 }
@@ -438,6 +438,10 @@ fn check_owner(state: &Path) -> io::Result<()> {
         )));
     }
     Ok(())
+}
+
+fn size(octets: &[u8]) -> u64 {
+    u64::try_from(octets.len()).unwrap_or(u64::MAX)
 }
 
 /// Whether the disk, or our share of it, is full.

@@ -110,6 +110,24 @@ fn a_runner_that_was_killed_is_resumed_by_the_next_delivery_and_runs_nothing_aga
     assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
 }
 
+/// What is locked may have grown since it was opened: a resume that is held up in between must not cut it.
+#[test]
+fn a_job_that_is_over_by_the_time_it_is_locked_keeps_its_journal() {
+    let Some(strace) = strace() else { return };
+    let site = with_sendmail();
+    site.write("mode", "slow");
+    let asked = Asked::new(&site, &["slow"]);
+    assert_eq!(deliver_detached(&site, &asked), 0);
+    eventually("it is begun", || asked.runs(&site) == 1);
+    // the first lock is that of resume, the second that of the job
+    let options = ["-einject=flock:delay_enter=5s:when=2".to_owned()];
+    let resumed = traced(&site, &strace, &options, &["resume", "--wait"], "");
+    let held_up = |call: &String| call.contains(&asked.name.cti) && call.ends_with("(DELAYED)");
+    assert!(resumed.calls.iter().any(held_up), "{:#?}", resumed.calls);
+    assert!(is_answered(&site, &asked), "{}", fs::read_to_string(asked.job(&site)).unwrap());
+    assert_eq!((asked.runs(&site), site.answers().len()), (1, 1));
+}
+
 /// A resume in the background.
 fn resuming(site: &Site, arguments: &[&str]) -> Child {
     let mut program: Command = site.program();
