@@ -1,6 +1,8 @@
 //! Many at once: deliveries of the same requests, runners, and resumes among them.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -110,22 +112,55 @@ fn a_runner_that_was_killed_is_resumed_by_the_next_delivery_and_runs_nothing_aga
     assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
 }
 
-/// What is locked may have grown since it was opened: a resume that is held up in between must not cut it.
-#[test]
-fn a_job_that_is_over_by_the_time_it_is_locked_keeps_its_journal() {
-    let Some(strace) = strace() else { return };
+/// Where a program that meets a job of somebody else may be held up: from its first call about that job on.
+fn meeting(site: &Site, strace: &PathBuf, words: &[&str], asked: &Asked) -> Vec<(String, usize)> {
+    let options = ["-etrace=file,desc".to_owned()];
+    let calls = traced(site, strace, &options, words, &asked.mail).calls;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut points = Vec::new();
+    for line in &calls {
+        let Some((call, _)) = line.split_once('(') else { continue };
+        let nth = counts.entry(call).or_default();
+        *nth += 1;
+        if !points.is_empty() || line.contains(&asked.name.cti) {
+            points.push((call.to_owned(), *nth));
+        }
+    }
+    points
+}
+
+/// A site whose mail system takes its time, and a request whose runner has just begun there.
+fn begun() -> (Site, Asked) {
     let site = with_sendmail();
     site.write("mode", "slow");
-    let asked = Asked::new(&site, &["slow"]);
+    let asked = Asked::new(&site, &["count"]);
     assert_eq!(deliver_detached(&site, &asked), 0);
     eventually("it is begun", || asked.runs(&site) == 1);
-    // the first lock is that of resume, the second that of the job
-    let options = ["-einject=flock:delay_enter=5s:when=2".to_owned()];
-    let resumed = traced(&site, &strace, &options, &["resume", "--wait"], "");
-    let held_up = |call: &String| call.contains(&asked.name.cti) && call.ends_with("(DELAYED)");
-    assert!(resumed.calls.iter().any(held_up), "{:#?}", resumed.calls);
-    assert!(is_answered(&site, &asked), "{}", fs::read_to_string(asked.job(&site)).unwrap());
-    assert_eq!((asked.runs(&site), site.answers().len()), (1, 1));
+    (site, asked)
+}
+
+#[test]
+fn who_is_held_up_at_any_call_while_the_runner_ends_takes_nothing_from_the_journal() {
+    let Some(strace) = strace() else { return };
+    for words in [&["resume", "--wait"][..], &["deliver", "--wait", "--profile", "mailbox"]] {
+        let (site, asked) = begun();
+        let points = meeting(&site, &strace, words, &asked);
+        assert!(points.iter().any(|(call, _)| call == "flock"), "{words:?}: {points:?}");
+        std::thread::scope(|scope| {
+            for (call, nth) in &points {
+                let strace = &strace;
+                scope.spawn(move || {
+                    let (site, asked) = begun();
+                    let options = [format!("-einject={call}:delay_enter=4s:when={nth}")];
+                    traced(&site, strace, &options, words, &asked.mail);
+                    let journal = fs::read_to_string(asked.job(&site)).unwrap();
+                    assert!(is_answered(&site, &asked), "{words:?} at {call} {nth}: {journal}");
+                    assert_eq!(asked.runs(&site), 1, "{words:?} at {call} {nth}");
+                });
+            }
+        });
+        eprintln!("races: {words:?} held up at each of {} calls", points.len());
+    }
 }
 
 /// A resume in the background.
