@@ -3,11 +3,12 @@
 use std::io;
 
 use crate::protocol::claim::{Claimed, Spool};
-use crate::protocol::job::{End, Journal};
+use crate::protocol::job::Journal;
 use crate::protocol::keyring::{Keyring, Verified};
 use crate::protocol::letter::Letterhead;
 use crate::protocol::message::Candidate;
 use crate::protocol::policy::{Ledger, Policy};
+use crate::protocol::record::End;
 use crate::protocol::refusal::Stop;
 use crate::protocol::take::{Host, Job, Settled, Summary, Unsent};
 
@@ -99,14 +100,15 @@ mod tests {
     use crate::protocol::cose::{self, Lock, Seal};
     use crate::protocol::id::Id;
     use crate::protocol::job::Answer;
-    use crate::protocol::job::{Name, Record, State};
+    use crate::protocol::job::{Name, State};
     use crate::protocol::keyring::Key;
     use crate::protocol::letter::Outcome;
-    use crate::protocol::policy::Deed;
+    use crate::protocol::record::Record;
     use crate::protocol::request::Request;
     use crate::protocol::sysrq::Keys;
     use crate::protocol::take::{Letter, Locked};
     use crate::protocol::time::Time;
+    use crate::protocol::verdict::Deed;
 
     const NOW: Time = Time::from_unix(1_763_665_351);
 

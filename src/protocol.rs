@@ -4,6 +4,7 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod answer;
+pub mod built_in;
 pub mod claim;
 pub mod command;
 pub mod cose;
@@ -18,9 +19,11 @@ pub mod message;
 pub mod openssh;
 pub mod policy;
 pub mod readings;
+pub mod record;
 pub mod refusal;
 pub mod request;
 pub mod sysrq;
 pub mod take;
 pub mod time;
+pub mod verdict;
 pub mod walk;

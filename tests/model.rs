@@ -2,7 +2,7 @@
 //! side, prune, a mail system that says no, kills, reboots, power cuts, and a clock that steps.
 //!
 //! What a job's records mean is not modelled: [`State::new`], [`State::after`] and [`State::next`] are the program's
-//! own, called with real [`Record`]s. Modelled are the order of system calls in `system/spool.rs` and `cli/`, and a
+//! own, called with real [`Record`]s. Modelled are the order of system calls in `system/spool/` and `cli/`, and a
 //! file system that keeps only what was synced: at a power cut a name, a bucket, the low-water mark and every record
 //! that is not may each be there or not. Each step of a process is one system call that changes the world, or a read
 //! that it decides by.
@@ -21,7 +21,8 @@
 
 use std::time::Instant;
 
-use netsysrq_mail::protocol::job::{Damaged, End, GIVE_UP, Next, Notice, Record, State};
+use netsysrq_mail::protocol::job::{Damaged, GIVE_UP, Next, Notice, State};
+use netsysrq_mail::protocol::record::{End, Record};
 use netsysrq_mail::protocol::time::Time;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 

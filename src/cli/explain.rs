@@ -8,9 +8,10 @@ use super::say;
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
 use crate::protocol::message::{Candidate, SEARCHED};
-use crate::protocol::policy::{Action, Deed, Ledger, Verdict};
+use crate::protocol::policy::Ledger;
 use crate::protocol::refusal::{Refusal, Stop};
 use crate::protocol::request::Request;
+use crate::protocol::verdict::{Action, Deed, Verdict};
 use crate::system::spool::FileSpool;
 use crate::system::{clock, stdin};
 

@@ -2,11 +2,13 @@
 
 use std::io;
 
-use super::job::{Journal, Name, Record};
+use super::job::{Journal, Name};
 use super::keyring::{Key, Verified};
-use super::policy::{Judged, Verdict};
+use super::policy::Judged;
+use super::record::Record;
 use super::refusal::{Refusal, Stop};
 use super::time::Time;
+use super::verdict::Verdict;
 
 /// The durable memory of nonces, as the protocol needs it.
 pub trait Spool {

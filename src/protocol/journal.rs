@@ -5,7 +5,8 @@ use std::time::Duration;
 use base64ct::{Base64, Encoding};
 
 use super::frame::crc32;
-use super::job::{Damaged, End, Record, State};
+use super::job::{Damaged, State};
+use super::record::{End, Record};
 use super::time::Time;
 
 impl Record {

@@ -1,25 +1,17 @@
-//! What a verified request gets: a verdict, which is an answer even when it is no.
+//! What a verified request is judged by: this machine's policy, and what the spool knows.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use super::command::{Answering, Command, Misfit};
+use super::built_in;
+use super::command::Command;
 use super::cose::Lock;
 use super::id::Id;
 use super::keyring::{Key, Verified};
 use super::refusal::{Deferral, Refusal, Stop};
 use super::request::Request;
-use super::sysrq::Keys;
 use super::time::Time;
-
-/// Commands that are built in, and need no `[command.X]`.
-pub const BUILT_IN: [&str; 7] =
-    ["ping", "help", "last", "revoke", "reboot-safe", "poweroff-safe", "reboot-now"];
-/// The most requests that `last` tells of.
-pub const LAST_MOST: usize = 20;
-/// The name in front of SysRq keys: no command, no entry of `allow`.
-pub const SYSRQ: &str = "sysrq";
+use super::verdict::{Action, Deed, Denial, Verdict};
 
 /// What this machine is called and what it does.
 #[derive(Debug, Default)]
@@ -47,172 +39,6 @@ pub struct Ledger {
     pub low_water: u64,
     /// The keys that a request has revoked.
     pub revoked: Vec<Id>,
-}
-
-/// What is done when the verdict is yes.
-#[derive(Clone, Debug)]
-pub enum Action<'k> {
-    /// Something that touches the world.
-    Do(Deed<'k>),
-    /// `help`: say what this key may do here.
-    Help,
-    /// `ping`: say who is there.
-    Ping,
-}
-
-/// What touches the world: done once, after it is on the disk that it is begun.
-#[derive(Clone, Debug)]
-pub enum Deed<'k> {
-    /// `last`: say what became of so many of this key's requests, and answer them again.
-    Last(usize),
-    /// Press SysRq keys.
-    Press(Keys),
-    /// `revoke`: deny everything that this key asks from now on.
-    Revoke(Id),
-    /// Run a command.
-    Run {
-        /// The command.
-        command: &'k Command,
-        /// Its words.
-        argv: Vec<String>,
-    },
-}
-
-impl Deed<'_> {
-    /// Whether it is announced before it is done, because the machine may not be there to say so afterwards.
-    #[must_use]
-    pub fn is_announced(&self) -> bool {
-        match self {
-            Self::Last(_) | Self::Revoke(_) => false,
-            Self::Press(keys) => keys.is_drastic(),
-            Self::Run { command, .. } => command.answer == Answering::Before,
-        }
-    }
-}
-
-/// The judgement of a verified request. Every verdict is claimed, so every verdict is answered once.
-#[must_use]
-#[derive(Clone, Debug)]
-pub enum Verdict<'k> {
-    /// Not allowed, or not well asked.
-    Denied(Denial),
-    /// Too late.
-    Expired,
-    /// More requests than the key is given.
-    TooMany {
-        /// Whether this one is answered: one an hour is.
-        answered: bool,
-    },
-    /// Allowed, but this machine cannot: why.
-    Unavailable(String),
-    /// Yes.
-    Run(Action<'k>),
-}
-
-impl Verdict<'_> {
-    /// The word in log, journal and answer: stable.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Denied(_) => "denied",
-            Self::Expired => "expired",
-            Self::TooMany { .. } => "too-many",
-            Self::Unavailable(_) => "unavailable",
-            Self::Run(_) => "run",
-        }
-    }
-
-    /// The word after `reason=` in the log: why it is not run.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Denied(denial) => denial.reason(),
-            Self::Expired | Self::Run(_) | Self::TooMany { .. } | Self::Unavailable(_) => {
-                self.word()
-            }
-        }
-    }
-
-    /// The reason in words, for the holder of the key.
-    #[must_use]
-    pub fn why(&self) -> String {
-        match self {
-            Self::Denied(denial) => denial.to_string(),
-            Self::Expired => "it arrived after the time that it was good for".to_owned(),
-            Self::TooMany { .. } => "this key has asked too often within the hour".to_owned(),
-            Self::Unavailable(why) => why.clone(),
-            Self::Run(_) => String::new(),
-        }
-    }
-}
-
-/// Why the answer is no.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// An argument is missing, left over, or not of its type.
-    Arguments(Misfit),
-    /// `exp - iat` is longer than the key's `max_ttl`.
-    Lifetime {
-        /// What was asked.
-        asked: Duration,
-        /// What is allowed.
-        allowed: Duration,
-    },
-    /// The key's `not_after` is past.
-    NoLonger,
-    /// The key is not allowed this command.
-    NotAllowed,
-    /// The key's `not_before` is ahead.
-    NotYet,
-    /// Older than the command's `max_age`.
-    Old,
-    /// The key is revoked.
-    Revoked,
-    /// No such command.
-    UnknownCommand,
-}
-
-impl Denial {
-    /// The word after `reason=` in the log: stable.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Arguments(Misfit::Missing(_)) => "argument-missing",
-            Self::Arguments(Misfit::Extra) => "argument-extra",
-            Self::Arguments(Misfit::Mismatch(_)) => "argument",
-            Self::Lifetime { .. } => "max-ttl",
-            Self::NoLonger => "not-after",
-            Self::NotAllowed => "not-allowed",
-            Self::NotYet => "not-before",
-            Self::Old => "max-age",
-            Self::Revoked => "revoked",
-            Self::UnknownCommand => "unknown-command",
-        }
-    }
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arguments(Misfit::Missing(name)) => write!(f, "argument {name} is missing"),
-            Self::Arguments(Misfit::Extra) => f.write_str("there are more arguments than it takes"),
-            Self::Arguments(Misfit::Mismatch(name)) => {
-                write!(f, "argument {name} is not of its type")
-            }
-            Self::Lifetime { asked, allowed } => write!(
-                f,
-                "it was signed to be good for {}, and this key may sign for {} at most",
-                humantime::format_duration(*asked),
-                humantime::format_duration(*allowed)
-            ),
-            Self::NoLonger => f.write_str("this key is no longer good"),
-            Self::NotAllowed => f.write_str("this key may not do that here"),
-            Self::NotYet => f.write_str("this key is not good yet"),
-            Self::Old => f.write_str("this command takes younger requests only"),
-            Self::Revoked => f.write_str("this key is revoked"),
-            Self::UnknownCommand => f.write_str("there is no such command here"),
-        }
-    }
 }
 
 /// A verified request with its verdict: nothing is spent yet, so nothing may be done yet.
@@ -344,12 +170,12 @@ fn action<'k>(
     now: Time,
 ) -> Result<Action<'k>, Denial> {
     let (name, words) = request.command.split_first().ok_or(Denial::UnknownCommand)?;
-    if name == SYSRQ {
-        return press(key, words).map(Deed::Press).map(Action::Do);
+    if name == built_in::SYSRQ {
+        return built_in::press(key, words).map(Deed::Press).map(Action::Do);
     }
     let id = Id::new(name).ok_or(Denial::UnknownCommand)?;
     let Some(command) = policy.commands.get(&id) else {
-        return built_in(key, &id, words);
+        return built_in::action(key, &id, words);
     };
     if !key.allow.contains(&id) {
         return Err(Denial::NotAllowed);
@@ -359,48 +185,4 @@ fn action<'k>(
     }
     let argv = command.argv(words).map_err(Denial::Arguments)?;
     Ok(Action::Do(Deed::Run { command, argv }))
-}
-
-/// A key presses whole listed sequences only: a bare `b` out of a listed `sub` would lose data.
-fn press(key: &Key, words: &[String]) -> Result<Keys, Denial> {
-    match words {
-        [] => Err(Denial::Arguments(Misfit::Missing("keys".to_owned()))),
-        [keys] if key.sysrq.iter().any(|listed| listed.as_str() == keys) => {
-            Keys::parse(keys).ok_or(Denial::NotAllowed)
-        }
-        [_] => Err(Denial::NotAllowed),
-        _ => Err(Denial::Arguments(Misfit::Extra)),
-    }
-}
-
-fn built_in(key: &Key, id: &Id, words: &[String]) -> Result<Action<'static>, Denial> {
-    let own_key = matches!(words, [word] if word == key.id.as_str());
-    if !BUILT_IN.contains(&id.as_str()) {
-        return Err(Denial::UnknownCommand);
-    }
-    // a lost key may always be taken out by whoever holds it
-    let revokes_itself = id.as_str() == "revoke" && own_key;
-    if !key.allow.contains(id) && !revokes_itself {
-        return Err(Denial::NotAllowed);
-    }
-    let extra = Err(Denial::Arguments(Misfit::Extra));
-    let mismatch = |name: &str| Denial::Arguments(Misfit::Mismatch(name.to_owned()));
-    Ok(match (id.as_str(), words) {
-        ("ping", []) => Action::Ping,
-        ("help", []) => Action::Help,
-        ("last", []) => Action::Do(Deed::Last(1)),
-        ("last", [count]) => {
-            let count = count.parse().ok().filter(|n| (1..=LAST_MOST).contains(n));
-            Action::Do(Deed::Last(count.ok_or_else(|| mismatch("count"))?))
-        }
-        ("revoke", []) => return Err(Denial::Arguments(Misfit::Missing("key".to_owned()))),
-        ("revoke", [word]) => {
-            Action::Do(Deed::Revoke(Id::new(word).ok_or_else(|| mismatch("key"))?))
-        }
-        (name, []) => match Keys::of_command(name) {
-            Some(keys) => Action::Do(Deed::Press(keys)),
-            None => return Err(Denial::UnknownCommand),
-        },
-        _ => return extra,
-    })
 }

@@ -3,20 +3,24 @@
 //! [`Job::take`] is the only maker of the right to act beside the claim itself, and it goes through verify and judge
 //! again with today's configuration: a job file holds octets that somebody signed, and no instruction.
 
+mod finish;
+
 use std::io;
 
 use super::answer::Stage;
+use super::built_in;
 use super::claim::Here;
-use super::command::{Argument, Command};
-use super::id::Id;
-use super::job::{End, Journal, Name, Next, Notice, Record, State};
+use super::job::{Journal, Name, Next, Notice, State};
 use super::keyring::{Key, Keyring, Verified};
 use super::letter::{Letterhead, Outcome, Report};
 use super::message::Candidate;
-use super::policy::{Action, Deed, Ledger, Policy, Verdict};
+use super::policy::{Ledger, Policy};
+use super::record::{End, Record};
 use super::refusal::Stop;
 use super::request::Request;
 use super::time::Time;
+use super::verdict::{Action, Deed, Verdict};
+pub use finish::{Lost, Settled, Summary, Unsent};
 
 /// What the protocol needs done in the world, once it may be done.
 pub trait Host {
@@ -93,35 +97,6 @@ pub struct Ready<'k, J> {
 pub struct Started<'k, J> {
     held: Held<'k, J>,
     deed: Deed<'k>,
-}
-
-/// A job that nobody can be answered about.
-#[must_use]
-#[derive(Debug)]
-pub struct Lost<J> {
-    journal: J,
-    owes_mail: bool,
-}
-
-/// A job whose outcome is known and not written down.
-#[must_use]
-#[derive(Debug)]
-pub struct Settled<'k, J> {
-    held: Held<'k, J>,
-    verdict: &'static str,
-    why: String,
-    outcome: Outcome,
-}
-
-/// A job whose answer is written down and not handed over.
-#[must_use]
-#[derive(Debug)]
-pub struct Unsent<J> {
-    journal: J,
-    name: Name,
-    to: String,
-    mail: Option<Vec<u8>>,
-    end: End,
 }
 
 #[derive(Debug)]
@@ -211,15 +186,15 @@ impl<'k, J: Journal> Held<'k, J> {
         };
         match verdict {
             Verdict::Run(Action::Ping) => {
-                let words = ping(key, request, policy, here);
+                let words = built_in::ping(key, request, policy, here);
                 self.settled("run", String::new(), Outcome::said(words))
             }
             Verdict::Run(Action::Help) => {
-                let words = help(key, policy);
+                let words = built_in::help(key, policy);
                 self.settled("run", String::new(), Outcome::said(words))
             }
             Verdict::Run(Action::Do(deed)) if request.dry => {
-                let mut outcome = Outcome::said(would(&deed));
+                let mut outcome = Outcome::said(format!("{}\n", deed.plan()));
                 outcome.end = End::WouldRun;
                 self.settled("run", String::new(), outcome)
             }
@@ -290,9 +265,9 @@ impl<'k, J: Journal> Ready<'k, J> {
                 let nothing = Outcome::bare(End::Unrun);
                 let plan = match &self.deed {
                     Deed::Run { command, .. } => format!("starting {}", command.id),
-                    deed @ (Deed::Last(_) | Deed::Press(_) | Deed::Revoke(_)) => would(deed),
+                    deed @ (Deed::Last(_) | Deed::Press(_) | Deed::Revoke(_)) => deed.plan(),
                 };
-                let report = self.held.report(Stage::Notice, "run", plan.trim_end(), &nothing, now);
+                let report = self.held.report(Stage::Notice, "run", &plan, &nothing, now);
                 let mail = letterhead.write(&report).unwrap_or_default();
                 self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
                 mail
@@ -331,171 +306,10 @@ impl<'k, J: Journal> Started<'k, J> {
     }
 }
 
-impl<J: Journal> Settled<'_, J> {
-    /// Writes the outcome and its answer down.
-    ///
-    /// # Errors
-    /// When that cannot be made durable.
-    pub fn finish(mut self, letterhead: &Letterhead, here: &Here) -> io::Result<Unsent<J>> {
-        let (mut mail, mut written) = self.write_down(letterhead, here);
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if written.as_ref().is_err_and(|error| full.contains(&error.kind())) {
-            // what the claim preallocated takes an answer without its output
-            let output = std::mem::take(&mut self.outcome.output);
-            let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
-            self.outcome.dropped = self.outcome.dropped.saturating_add(length);
-            (mail, written) = self.write_down(letterhead, here);
-        }
-        written?;
-        let to = self.held.verified.key().answer_to.clone();
-        let (journal, name) = (self.held.journal, self.held.name);
-        Ok(Unsent { journal, name, to, mail, end: self.outcome.end })
-    }
-
-    fn write_down(
-        &mut self,
-        letterhead: &Letterhead,
-        here: &Here,
-    ) -> (Option<Vec<u8>>, io::Result<()>) {
-        let stage = self.outcome.end.stage();
-        let report = self.held.report(stage, self.verdict, &self.why, &self.outcome, here.now);
-        let mail = if self.held.state.silent { None } else { letterhead.write(&report) };
-        let written = self.held.journal.append(&Record::Finished {
-            at: here.now,
-            end: self.outcome.end.clone(),
-            duration: self.outcome.duration,
-            mail: mail.clone(),
-        });
-        (mail, written)
-    }
-
-    /// What the log and whoever is notified are told: verdict, and how it ended.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        let request = self.held.verified.request();
-        Summary {
-            key: self.held.verified.key().id.clone(),
-            command: request.command.join(" "),
-            verdict: self.verdict,
-            end: self.outcome.end.clone(),
-        }
-    }
-}
-
-/// A settled job in a line.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// Who asked.
-    pub key: Id,
-    /// For what.
-    pub command: String,
-    /// The verdict's word.
-    pub verdict: &'static str,
-    /// How it ended.
-    pub end: End,
-}
-
-impl<J: Journal> Lost<J> {
-    /// Writes down that nobody will be answered.
-    ///
-    /// # Errors
-    /// When that cannot be made durable.
-    pub fn close(mut self, here: &Here) -> io::Result<()> {
-        let at = here.now;
-        self.journal.append(&if self.owes_mail {
-            Record::GivenUp { at }
-        } else {
-            Record::Finished { at, end: End::Unrun, duration: None, mail: None }
-        })
-    }
-}
-
-impl<J: Journal> Unsent<J> {
-    /// Hands the answer over, and writes down that it was.
-    ///
-    /// # Errors
-    /// When it was not taken: it stays owed.
-    pub fn answer(mut self, host: &mut impl Host) -> io::Result<End> {
-        let Some(mail) = &self.mail else { return Ok(self.end) };
-        let Self { name: job, to, end, .. } = &self;
-        let taken = host.hand_over(&Letter { stage: end.stage(), job, to, mail });
-        let at = host.here().now;
-        match taken {
-            Ok(()) => self.journal.append(&Record::Answered { at })?,
-            Err(error) => {
-                self.journal.append(&Record::Tried { at })?;
-                return Err(error);
-            }
-        }
-        Ok(self.end)
-    }
-}
-
 /// The verdict's word as a constant; a word that this version does not know runs nothing.
 fn word(claimed: &str) -> &'static str {
     ["expired", "too-many", "unavailable"]
         .into_iter()
         .find(|known| *known == claimed)
         .unwrap_or("denied")
-}
-
-fn ping(key: &Key, request: &Request, policy: &Policy, here: &Here) -> String {
-    format!(
-        "{} is here, and you are {}.\nIts clock says {}, your request says {}.\nnetsysrq-mail {}\n",
-        policy.names.first().map_or("this machine", String::as_str),
-        key.id,
-        here.now,
-        request.issued,
-        env!("CARGO_PKG_VERSION"),
-    )
-}
-
-fn help(key: &Key, policy: &Policy) -> String {
-    let mut text = format!("{} may ask for:\n", key.id);
-    for id in &key.allow {
-        text.push_str("  ");
-        text.push_str(id.as_str());
-        match policy.commands.get(id) {
-            Some(command) => text.push_str(&usage(command)),
-            None if id.as_str() == "last" => text.push_str(" [COUNT]"),
-            None if id.as_str() == "revoke" => text.push_str(" KEY"),
-            None => {}
-        }
-        text.push('\n');
-    }
-    for keys in &key.sysrq {
-        text.push_str(&format!("  sysrq {keys}\n"));
-    }
-    text
-}
-
-/// What a deed would do, in words.
-fn would(deed: &Deed<'_>) -> String {
-    match deed {
-        Deed::Last(count) => format!("tell of the last {count}\n"),
-        Deed::Press(keys) => {
-            let keys: Vec<String> = keys.as_str().chars().map(String::from).collect();
-            format!("pressing {}\n", keys.join(", "))
-        }
-        Deed::Revoke(id) => format!("revoke {id}\n"),
-        Deed::Run { argv, .. } => format!("{argv:?}\n"),
-    }
-}
-
-fn usage(command: &Command) -> String {
-    let mut text = String::new();
-    for name in command.placeholders() {
-        let kind = match command.arguments.get(name) {
-            Some(Argument::OneOf(words)) => words.join("|"),
-            Some(Argument::Int { min, max }) => format!("{min}..{max}"),
-            Some(Argument::Word { .. } | Argument::Text { .. }) | None => name.to_uppercase(),
-            Some(Argument::Hostname) => "HOSTNAME".to_owned(),
-            Some(Argument::Ip) => "IP".to_owned(),
-        };
-        text.push_str(&format!(" {kind}"));
-    }
-    if let Some(description) = &command.description {
-        text.push_str(&format!(": {description}"));
-    }
-    text
 }

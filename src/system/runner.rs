@@ -16,12 +16,13 @@ use super::sysrq::{Keyboard, Settings};
 use crate::protocol::answer::Stage;
 use crate::protocol::claim::{Here, Spool};
 use crate::protocol::id::Id;
-use crate::protocol::job::{End, Finished, Name, State};
+use crate::protocol::job::{Finished, Name, State};
 use crate::protocol::keyring::{Key, Keyring};
 use crate::protocol::letter::{Letterhead, Outcome};
-use crate::protocol::policy::Deed;
+use crate::protocol::record::End;
 use crate::protocol::request::Request;
 use crate::protocol::take::{Host, Letter, Summary};
+use crate::protocol::verdict::Deed;
 
 /// How long a mail system may take to take a notice: what follows it is urgent.
 const NOTICE_DEADLINE: Duration = Duration::from_secs(10);

@@ -12,35 +12,28 @@
 //! <state>/reserve/                    given up when the disk is full
 //! ```
 //!
-//! What holds here, and where: a claim is durable before [`FileSpool::spend`] returns `First` (file, bucket and spool
-//! are synced); the clock and the low-water mark are read again after that; whoever finds a name taken syncs it before
-//! concluding anything; a lock is taken on a claim before it has a name. Making and forgetting is in `spool/upkeep.rs`.
+//! What may be read without a lock is read here. `spool/claiming.rs` spends nonces, `spool/taking.rs` takes jobs up
+//! under their locks, `spool/upkeep.rs` makes a spool and forgets what is past.
 
+mod claiming;
+mod taking;
 mod upkeep;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use rustix::io::Errno;
 use rustix::process::geteuid;
-use tempfile::NamedTempFile;
 
-use super::{accounts, clock, marker, rate};
-use crate::protocol::claim::{Admission, Here, Spent, Spool};
+use super::{accounts, clock, marker};
 use crate::protocol::id::Id;
-use crate::protocol::job::{Damaged, End, Journal, Name, Record, State};
+use crate::protocol::job::{Name, State};
 use crate::protocol::journal;
-use crate::protocol::keyring::Key;
 use crate::protocol::policy::Ledger;
-use crate::protocol::take::Locked;
 use crate::protocol::time::Time;
-
-/// What a claim takes of the disk for the records to come.
-const PREALLOCATED: u64 = 4096;
+pub use taking::{FileJournal, Found};
 
 /// An open spool of ours.
 #[derive(Debug)]
@@ -48,26 +41,6 @@ pub struct FileSpool {
     state: PathBuf,
     epoch: Time,
     boot: String,
-}
-
-/// The journal of one job, under its lock: the lock goes with the file.
-#[derive(Debug)]
-pub struct FileJournal {
-    file: File,
-    end: u64,
-}
-
-/// What a job's file was found to be.
-#[derive(Debug)]
-pub enum Found {
-    /// Its runner is alive: leave it alone.
-    Busy,
-    /// Its octets are not a journal: the nonce stays spent.
-    Damaged,
-    /// There is no such job.
-    Missing,
-    /// It is ours now.
-    Taken(Box<Locked<FileJournal>>),
 }
 
 impl FileSpool {
@@ -158,87 +131,10 @@ impl FileSpool {
         }
     }
 
-    /// Takes up a job, if nobody else has it.
-    ///
-    /// # Errors
-    /// When the file cannot be read or synced, or somebody else could have written it.
-    pub fn take(&self, name: &Name) -> io::Result<Found> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
-            .open(self.path(name));
-        match file {
-            Ok(file) => self.take_file(name, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Missing),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes up a job whose file is open already, as the runner's standard input is: its lock comes with it.
-    ///
-    /// # Errors
-    /// As [`FileSpool::take`].
-    pub fn take_file(&self, name: &Name, mut file: File) -> io::Result<Found> {
-        let metadata = file.metadata()?;
-        let named = fs::symlink_metadata(self.path(name))?;
-        let ours = metadata.is_file()
-            && metadata.uid() == geteuid().as_raw()
-            && metadata.permissions().mode() & 0o077 == 0
-            && (metadata.dev(), metadata.ino()) == (named.dev(), named.ino());
-        if !ours {
-            return Err(io::Error::other(format!(
-                "{name}: somebody else could have written this job"
-            )));
-        }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Ok(Found::Busy),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
-        // what was there before the lock says nothing: its last holder may have written since
-        self.sync(name, &file)?;
-        let mut octets = Vec::new();
-        file.rewind()?;
-        file.read_to_end(&mut octets)?;
-        match journal::read(&octets) {
-            // only lost power makes a hole: in the boot of the claim it is no tear, and what it hides is not known
-            Ok((state, good))
-                if state.boot == self.boot
-                    && journal::has_hole(octets.get(good..).unwrap_or_default()) =>
-            {
-                Ok(Found::Damaged)
-            }
-            Ok((state, good)) => {
-                // a torn record did not happen; a whole one may lack its line end
-                let whole = octets.get(..good).unwrap_or(&octets);
-                file.set_len(size(whole))?;
-                let mut journal = FileJournal { file, end: size(whole) };
-                if good > octets.len() {
-                    journal.write(b"\n")?;
-                }
-                let name = name.clone();
-                Ok(Found::Taken(Box::new(Locked { name, journal, state })))
-            }
-            Err(Damaged) => Ok(Found::Damaged),
-        }
-    }
-
     /// Whether a nonce is spent.
     #[must_use]
     pub fn is_spent(&self, name: &Name) -> bool {
         self.path(name).symlink_metadata().is_ok()
-    }
-
-    /// Takes up the job that a replayed request left unfinished, if its runner is gone.
-    ///
-    /// # Errors
-    /// As [`FileSpool::take`].
-    pub fn take_abandoned(&self, name: &Name) -> io::Result<Option<FileJournal>> {
-        match self.take(name)? {
-            Found::Taken(locked) if !locked.state.is_over() => Ok(Some(locked.journal)),
-            Found::Busy | Found::Damaged | Found::Missing | Found::Taken(_) => Ok(None),
-        }
     }
 
     /// Waits for one of `count` places to run a command in; the place is held until the file is dropped.
@@ -284,130 +180,6 @@ impl FileSpool {
     fn path(&self, name: &Name) -> PathBuf {
         self.bucket(name.hour).join(name.file())
     }
-
-    fn sync(&self, name: &Name, file: &File) -> io::Result<()> {
-        file.sync_all()?;
-        File::open(self.bucket(name.hour))?.sync_all()?;
-        File::open(self.state.join("spool"))?.sync_all()
-    }
-
-    /// A claim with its lock held and its octets on the disk, but no name.
-    fn nameless(&self, line: &[u8]) -> io::Result<NamedTempFile> {
-        let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
-        file.as_file().try_lock().map_err(io::Error::other)?;
-        file.write_all(line)?;
-        let length = PREALLOCATED.saturating_add(size(line));
-        let room = fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length);
-        // not every file system can; the records then have to find room when they come
-        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) = room {
-            return Err(error.into());
-        }
-        file.as_file().sync_all()?;
-        Ok(file)
-    }
-
-    /// Gives the claim its name: this is the moment in which a nonce is spent.
-    fn name(&self, name: &Name, line: &[u8]) -> io::Result<Option<File>> {
-        let file = self.nameless(line)?;
-        match DirBuilder::new().mode(0o700).create(self.bucket(name.hour)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        match file.persist_noclobber(self.path(name)) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            Err(error) => Err(error.error),
-        }
-    }
-
-    /// Not durable, so not worth waiting or failing for.
-    fn note_seen(&self, issued: Time) -> io::Result<()> {
-        let agreed = clock::now().min(issued).unix();
-        let file = private().open(self.state.join("seen"))?;
-        let Ok(()) = file.try_lock() else { return Ok(()) };
-        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
-        if agreed > seen {
-            file.write_all_at(number(agreed).as_bytes(), 0)?;
-        }
-        Ok(())
-    }
-}
-
-impl Spool for FileSpool {
-    type Journal = FileJournal;
-
-    fn admit(&mut self, key: &Key) -> io::Result<Admission> {
-        let path = self.state.join("rate").join(key.id.as_str());
-        match rate::take(&path, key.per_hour, 3600, self.now()) {
-            // an allowance that cannot be kept on a full disk must not stop the one who would empty it
-            Err(error) if is_full(&error) => Ok(Admission::Within),
-            admission => admission,
-        }
-    }
-
-    fn spend(
-        &mut self,
-        name: &Name,
-        claim: &Record,
-        issued: Time,
-    ) -> io::Result<Spent<FileJournal>> {
-        let line = claim.to_line();
-        let named = match self.name(name, line.as_bytes()) {
-            Err(error) if is_full(&error) => {
-                let _given_up = fs::remove_dir_all(self.state.join("reserve"));
-                self.name(name, line.as_bytes())
-            }
-            // the bucket was pruned between mkdir and the name: the second try finds low-water risen
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.name(name, line.as_bytes())
-            }
-            named => named,
-        };
-        let Some(file) = named? else {
-            self.sync(name, &File::open(self.path(name))?)?;
-            return Ok(Spent::Again);
-        };
-        self.sync(name, &file)?;
-        let mut journal = FileJournal { file, end: size(line.as_bytes()) };
-        let Ok(low_water) = self.low_water() else { return Ok(Spent::Kept) };
-        if name.hour <= low_water {
-            let at = self.now();
-            let end = End::Unrun;
-            journal.append(&Record::Finished { at, end, duration: None, mail: None })?;
-            return Ok(Spent::TooLate);
-        }
-        let _unseen = self.note_seen(issued);
-        Ok(Spent::First(journal))
-    }
-
-    fn here(&self) -> Here {
-        Here { now: self.now(), boot: self.boot.clone(), booted: clock::boot_time() }
-    }
-}
-
-impl Journal for FileJournal {
-    fn append(&mut self, record: &Record) -> io::Result<()> {
-        self.write(record.to_line().as_bytes())
-    }
-}
-
-impl FileJournal {
-    /// The file, with its lock.
-    #[must_use]
-    pub fn into_file(self) -> File {
-        self.file
-    }
-
-    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all_at(octets, self.end).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // leave no half of a record for the next one to be glued to
-            let _torn = self.file.set_len(self.end);
-            return Err(error);
-        }
-        self.end = self.end.saturating_add(size(octets));
-        Ok(())
-    }
 }
 
 fn private() -> OpenOptions {
@@ -438,15 +210,6 @@ fn check_owner(state: &Path) -> io::Result<()> {
         )));
     }
     Ok(())
-}
-
-fn size(octets: &[u8]) -> u64 {
-    u64::try_from(octets.len()).unwrap_or(u64::MAX)
-}
-
-/// Whether the disk, or our share of it, is full.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Twenty digits and a line end: rewritten in place, so that the file never grows.

@@ -16,8 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, PROC_SUPER_MAGIC, accessat, fstatfs};
 use rustix::process::{Pid, geteuid, kill_process_group};
 
-use crate::protocol::job::End;
 use crate::protocol::letter::Outcome;
+use crate::protocol::record::End;
 use crate::protocol::sysrq::{Keys, Signal, Step};
 
 /// The inode of the first pid namespace (linux/proc_ns.h, PROC_PID_INIT_INO).

@@ -14,9 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use netsysrq_mail::protocol::cose::{Envelope, REQUEST_AAD};
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::job::{Answer, End, Name, Record, State};
+use netsysrq_mail::protocol::job::{Answer, Name, State};
 use netsysrq_mail::protocol::journal;
 use netsysrq_mail::protocol::message::Candidate;
+use netsysrq_mail::protocol::record::{End, Record};
 use netsysrq_mail::protocol::request::Request;
 use netsysrq_mail::protocol::time::Time;
 

@@ -1,0 +1,102 @@
+//! The `[key.X]` tables.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+
+use super::entries::KeyEntry;
+use super::reader::Reader;
+use super::secret;
+use crate::protocol::built_in::BUILT_IN;
+use crate::protocol::cose::Lock;
+use crate::protocol::id::Id;
+use crate::protocol::keyring::{self, Key, Keyring, Unfit};
+
+impl Reader<'_> {
+    pub(super) fn keyring(
+        &mut self,
+        entries: BTreeMap<Spanned<String>, KeyEntry>,
+        commands: &[String],
+    ) -> Keyring {
+        let mut keyring = Keyring::default();
+        for (name, entry) in entries {
+            let Some(id) = self.id(&name) else { continue };
+            let allow = self.allow(&entry, commands);
+            let Some(lock) = self.lock(&name, &entry) else { continue };
+            let key = Key {
+                id,
+                lock,
+                answer_to: entry.answer_to.0.to_string(),
+                allow,
+                sysrq: entry.sysrq.into_iter().map(|keys| keys.0).collect(),
+                max_ttl: entry.max_ttl.map_or(keyring::MAX_TTL, |ttl| ttl.0),
+                per_hour: entry.per_hour.unwrap_or(keyring::PER_HOUR),
+                not_before: entry.not_before.map(|time| time.0),
+                not_after: entry.not_after.map(|time| time.0),
+                revoked: entry.revoked,
+            };
+            match keyring.add(key) {
+                Ok(()) => {}
+                Err(Unfit::Published) => {
+                    self.fault(
+                        &name,
+                        "this is a published example key",
+                        "make one with netsysrq-mail keygen",
+                    );
+                }
+                Err(Unfit::SharedWith(other)) => {
+                    self.fault(
+                        &name,
+                        &format!("the same key as [key.{other}]"),
+                        "make another key",
+                    );
+                }
+            }
+        }
+        keyring
+    }
+
+    fn allow(&mut self, entry: &KeyEntry, commands: &[String]) -> Vec<Id> {
+        let Some(allow) = &entry.allow else {
+            return BUILT_IN.iter().take(4).filter_map(|name| Id::new(name)).collect();
+        };
+        let mut ids = Vec::new();
+        for name in allow {
+            match Id::new(name.get_ref()) {
+                Some(id)
+                    if BUILT_IN.contains(&id.as_str()) || commands.contains(name.get_ref()) =>
+                {
+                    ids.push(id);
+                }
+                _ => {
+                    let what = format!("allow names {:?}, which is no command", name.get_ref());
+                    self.fault(name, &what, "add a [command.X] for it, or take it out");
+                }
+            }
+        }
+        ids
+    }
+
+    fn lock(&mut self, name: &Spanned<String>, entry: &KeyEntry) -> Option<Lock> {
+        match (&entry.public, &entry.secret_file) {
+            (Some(public), None) => Some(Lock::Ed25519(public.0)),
+            (None, Some(file)) => {
+                let path = self.path.parent().unwrap_or(Path::new("/")).join(file.get_ref());
+                let octets = self.read(file, &path)?;
+                match secret(&octets) {
+                    Some(secret) => Some(Lock::Hmac(secret)),
+                    None => {
+                        let what = format!("{} is not 32 octets or more in base64", path.display());
+                        self.fault(file, &what, "make it with netsysrq-mail keygen --hmac");
+                        None
+                    }
+                }
+            }
+            _ => {
+                self.fault(name, "a key has either public or secret_file", "give one of the two");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The end of the runner's sentence: the outcome and its answer are written down, and then handed over.
+
+use std::io;
+
+use super::{Held, Host, Letter};
+use crate::protocol::claim::Here;
+use crate::protocol::id::Id;
+use crate::protocol::job::{Journal, Name};
+use crate::protocol::letter::{Letterhead, Outcome};
+use crate::protocol::record::{End, Record};
+
+/// A job that nobody can be answered about.
+#[must_use]
+#[derive(Debug)]
+pub struct Lost<J> {
+    pub(super) journal: J,
+    pub(super) owes_mail: bool,
+}
+
+/// A job whose outcome is known and not written down.
+#[must_use]
+#[derive(Debug)]
+pub struct Settled<'k, J> {
+    pub(super) held: Held<'k, J>,
+    pub(super) verdict: &'static str,
+    pub(super) why: String,
+    pub(super) outcome: Outcome,
+}
+
+/// A job whose answer is written down and not handed over.
+#[must_use]
+#[derive(Debug)]
+pub struct Unsent<J> {
+    pub(super) journal: J,
+    pub(super) name: Name,
+    pub(super) to: String,
+    pub(super) mail: Option<Vec<u8>>,
+    pub(super) end: End,
+}
+
+impl<J: Journal> Settled<'_, J> {
+    /// Writes the outcome and its answer down.
+    ///
+    /// # Errors
+    /// When that cannot be made durable.
+    pub fn finish(mut self, letterhead: &Letterhead, here: &Here) -> io::Result<Unsent<J>> {
+        let (mut mail, mut written) = self.write_down(letterhead, here);
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if written.as_ref().is_err_and(|error| full.contains(&error.kind())) {
+            // what the claim preallocated takes an answer without its output
+            let output = std::mem::take(&mut self.outcome.output);
+            let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
+            self.outcome.dropped = self.outcome.dropped.saturating_add(length);
+            (mail, written) = self.write_down(letterhead, here);
+        }
+        written?;
+        let to = self.held.verified.key().answer_to.clone();
+        let (journal, name) = (self.held.journal, self.held.name);
+        Ok(Unsent { journal, name, to, mail, end: self.outcome.end })
+    }
+
+    fn write_down(
+        &mut self,
+        letterhead: &Letterhead,
+        here: &Here,
+    ) -> (Option<Vec<u8>>, io::Result<()>) {
+        let stage = self.outcome.end.stage();
+        let report = self.held.report(stage, self.verdict, &self.why, &self.outcome, here.now);
+        let mail = if self.held.state.silent { None } else { letterhead.write(&report) };
+        let written = self.held.journal.append(&Record::Finished {
+            at: here.now,
+            end: self.outcome.end.clone(),
+            duration: self.outcome.duration,
+            mail: mail.clone(),
+        });
+        (mail, written)
+    }
+
+    /// What the log and whoever is notified are told: verdict, and how it ended.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let request = self.held.verified.request();
+        Summary {
+            key: self.held.verified.key().id.clone(),
+            command: request.command.join(" "),
+            verdict: self.verdict,
+            end: self.outcome.end.clone(),
+        }
+    }
+}
+
+/// A settled job in a line.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Who asked.
+    pub key: Id,
+    /// For what.
+    pub command: String,
+    /// The verdict's word.
+    pub verdict: &'static str,
+    /// How it ended.
+    pub end: End,
+}
+
+impl<J: Journal> Lost<J> {
+    /// Writes down that nobody will be answered.
+    ///
+    /// # Errors
+    /// When that cannot be made durable.
+    pub fn close(mut self, here: &Here) -> io::Result<()> {
+        let at = here.now;
+        self.journal.append(&if self.owes_mail {
+            Record::GivenUp { at }
+        } else {
+            Record::Finished { at, end: End::Unrun, duration: None, mail: None }
+        })
+    }
+}
+
+impl<J: Journal> Unsent<J> {
+    /// Hands the answer over, and writes down that it was.
+    ///
+    /// # Errors
+    /// When it was not taken: it stays owed.
+    pub fn answer(mut self, host: &mut impl Host) -> io::Result<End> {
+        let Some(mail) = &self.mail else { return Ok(self.end) };
+        let Self { name: job, to, end, .. } = &self;
+        let taken = host.hand_over(&Letter { stage: end.stage(), job, to, mail });
+        let at = host.here().now;
+        match taken {
+            Ok(()) => self.journal.append(&Record::Answered { at })?,
+            Err(error) => {
+                self.journal.append(&Record::Tried { at })?;
+                return Err(error);
+            }
+        }
+        Ok(self.end)
+    }
+}

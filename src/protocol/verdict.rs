@@ -1,0 +1,188 @@
+//! What a verified request gets: a verdict, which is an answer even when it is no; and if it is yes, what is done.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::command::{Answering, Command, Misfit};
+use super::id::Id;
+use super::sysrq::Keys;
+
+/// What is done when the verdict is yes.
+#[derive(Clone, Debug)]
+pub enum Action<'k> {
+    /// Something that touches the world.
+    Do(Deed<'k>),
+    /// `help`: say what this key may do here.
+    Help,
+    /// `ping`: say who is there.
+    Ping,
+}
+
+/// What touches the world: done once, after it is on the disk that it is begun.
+#[derive(Clone, Debug)]
+pub enum Deed<'k> {
+    /// `last`: say what became of so many of this key's requests, and answer them again.
+    Last(usize),
+    /// Press SysRq keys.
+    Press(Keys),
+    /// `revoke`: deny everything that this key asks from now on.
+    Revoke(Id),
+    /// Run a command.
+    Run {
+        /// The command.
+        command: &'k Command,
+        /// Its words.
+        argv: Vec<String>,
+    },
+}
+
+impl Deed<'_> {
+    /// Whether it is announced before it is done, because the machine may not be there to say so afterwards.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        match self {
+            Self::Last(_) | Self::Revoke(_) => false,
+            Self::Press(keys) => keys.is_drastic(),
+            Self::Run { command, .. } => command.answer == Answering::Before,
+        }
+    }
+
+    /// What it would do, in words: a line.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        match self {
+            Self::Last(count) => format!("tell of the last {count}"),
+            Self::Press(keys) => {
+                let keys: Vec<String> = keys.as_str().chars().map(String::from).collect();
+                format!("pressing {}", keys.join(", "))
+            }
+            Self::Revoke(id) => format!("revoke {id}"),
+            Self::Run { argv, .. } => format!("{argv:?}"),
+        }
+    }
+}
+
+/// The judgement of a verified request. Every verdict is claimed, so every verdict is answered once.
+#[must_use]
+#[derive(Clone, Debug)]
+pub enum Verdict<'k> {
+    /// Not allowed, or not well asked.
+    Denied(Denial),
+    /// Too late.
+    Expired,
+    /// More requests than the key is given.
+    TooMany {
+        /// Whether this one is answered: one an hour is.
+        answered: bool,
+    },
+    /// Allowed, but this machine cannot: why.
+    Unavailable(String),
+    /// Yes.
+    Run(Action<'k>),
+}
+
+impl Verdict<'_> {
+    /// The word in log, journal and answer: stable.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::Expired => "expired",
+            Self::TooMany { .. } => "too-many",
+            Self::Unavailable(_) => "unavailable",
+            Self::Run(_) => "run",
+        }
+    }
+
+    /// The word after `reason=` in the log: why it is not run.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.reason(),
+            Self::Expired | Self::Run(_) | Self::TooMany { .. } | Self::Unavailable(_) => {
+                self.word()
+            }
+        }
+    }
+
+    /// The reason in words, for the holder of the key.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::Denied(denial) => denial.to_string(),
+            Self::Expired => "it arrived after the time that it was good for".to_owned(),
+            Self::TooMany { .. } => "this key has asked too often within the hour".to_owned(),
+            Self::Unavailable(why) => why.clone(),
+            Self::Run(_) => String::new(),
+        }
+    }
+}
+
+/// Why the answer is no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// An argument is missing, left over, or not of its type.
+    Arguments(Misfit),
+    /// `exp - iat` is longer than the key's `max_ttl`.
+    Lifetime {
+        /// What was asked.
+        asked: Duration,
+        /// What is allowed.
+        allowed: Duration,
+    },
+    /// The key's `not_after` is past.
+    NoLonger,
+    /// The key is not allowed this command.
+    NotAllowed,
+    /// The key's `not_before` is ahead.
+    NotYet,
+    /// Older than the command's `max_age`.
+    Old,
+    /// The key is revoked.
+    Revoked,
+    /// No such command.
+    UnknownCommand,
+}
+
+impl Denial {
+    /// The word after `reason=` in the log: stable.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Arguments(Misfit::Missing(_)) => "argument-missing",
+            Self::Arguments(Misfit::Extra) => "argument-extra",
+            Self::Arguments(Misfit::Mismatch(_)) => "argument",
+            Self::Lifetime { .. } => "max-ttl",
+            Self::NoLonger => "not-after",
+            Self::NotAllowed => "not-allowed",
+            Self::NotYet => "not-before",
+            Self::Old => "max-age",
+            Self::Revoked => "revoked",
+            Self::UnknownCommand => "unknown-command",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(Misfit::Missing(name)) => write!(f, "argument {name} is missing"),
+            Self::Arguments(Misfit::Extra) => f.write_str("there are more arguments than it takes"),
+            Self::Arguments(Misfit::Mismatch(name)) => {
+                write!(f, "argument {name} is not of its type")
+            }
+            Self::Lifetime { asked, allowed } => write!(
+                f,
+                "it was signed to be good for {}, and this key may sign for {} at most",
+                humantime::format_duration(*asked),
+                humantime::format_duration(*allowed)
+            ),
+            Self::NoLonger => f.write_str("this key is no longer good"),
+            Self::NotAllowed => f.write_str("this key may not do that here"),
+            Self::NotYet => f.write_str("this key is not good yet"),
+            Self::Old => f.write_str("this command takes younger requests only"),
+            Self::Revoked => f.write_str("this key is revoked"),
+            Self::UnknownCommand => f.write_str("there is no such command here"),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Claiming: a job appears under its name once, and its nonce is spent.
+//!
+//! What holds here: a claim is durable before [`FileSpool::spend`] returns `First` (file, bucket and spool are synced);
+//! the clock and the low-water mark are read again after that; whoever finds a name taken syncs it before concluding
+//! anything; a lock is taken on a claim before it has a name.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+use tempfile::NamedTempFile;
+
+use super::taking::{FileJournal, size};
+use super::{FileSpool, number, private, read_number};
+use crate::protocol::claim::{Admission, Here, Spent, Spool};
+use crate::protocol::job::{Journal, Name};
+use crate::protocol::keyring::Key;
+use crate::protocol::record::{End, Record};
+use crate::protocol::time::Time;
+use crate::system::{clock, rate};
+
+/// What a claim takes of the disk for the records to come.
+const PREALLOCATED: u64 = 4096;
+
+impl FileSpool {
+    /// A claim with its lock held and its octets on the disk, but no name.
+    fn nameless(&self, line: &[u8]) -> io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
+        file.as_file().try_lock().map_err(io::Error::other)?;
+        file.write_all(line)?;
+        let length = PREALLOCATED.saturating_add(size(line));
+        let room = fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length);
+        // not every file system can; the records then have to find room when they come
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) = room {
+            return Err(error.into());
+        }
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+
+    /// Gives the claim its name: this is the moment in which a nonce is spent.
+    fn name(&self, name: &Name, line: &[u8]) -> io::Result<Option<File>> {
+        let file = self.nameless(line)?;
+        match DirBuilder::new().mode(0o700).create(self.bucket(name.hour)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        match file.persist_noclobber(self.path(name)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(error.error),
+        }
+    }
+
+    /// Not durable, so not worth waiting or failing for.
+    fn note_seen(&self, issued: Time) -> io::Result<()> {
+        let agreed = clock::now().min(issued).unix();
+        let file = private().open(self.state.join("seen"))?;
+        let Ok(()) = file.try_lock() else { return Ok(()) };
+        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        if agreed > seen {
+            file.write_all_at(number(agreed).as_bytes(), 0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Spool for FileSpool {
+    type Journal = FileJournal;
+
+    fn admit(&mut self, key: &Key) -> io::Result<Admission> {
+        let path = self.state.join("rate").join(key.id.as_str());
+        match rate::take(&path, key.per_hour, 3600, self.now()) {
+            // an allowance that cannot be kept on a full disk must not stop the one who would empty it
+            Err(error) if is_full(&error) => Ok(Admission::Within),
+            admission => admission,
+        }
+    }
+
+    fn spend(
+        &mut self,
+        name: &Name,
+        claim: &Record,
+        issued: Time,
+    ) -> io::Result<Spent<FileJournal>> {
+        let line = claim.to_line();
+        let named = match self.name(name, line.as_bytes()) {
+            Err(error) if is_full(&error) => {
+                let _given_up = fs::remove_dir_all(self.state.join("reserve"));
+                self.name(name, line.as_bytes())
+            }
+            // the bucket was pruned between mkdir and the name: the second try finds low-water risen
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.name(name, line.as_bytes())
+            }
+            named => named,
+        };
+        let Some(file) = named? else {
+            self.sync(name, &File::open(self.path(name))?)?;
+            return Ok(Spent::Again);
+        };
+        self.sync(name, &file)?;
+        let mut journal = FileJournal { file, end: size(line.as_bytes()) };
+        let Ok(low_water) = self.low_water() else { return Ok(Spent::Kept) };
+        if name.hour <= low_water {
+            let at = self.now();
+            let end = End::Unrun;
+            journal.append(&Record::Finished { at, end, duration: None, mail: None })?;
+            return Ok(Spent::TooLate);
+        }
+        let _unseen = self.note_seen(issued);
+        Ok(Spent::First(journal))
+    }
+
+    fn here(&self) -> Here {
+        Here { now: self.now(), boot: self.boot.clone(), booted: clock::boot_time() }
+    }
+}
+
+/// Whether the disk, or our share of it, is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

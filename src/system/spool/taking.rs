@@ -1,0 +1,149 @@
+//! Taking up a job: its journal is read under its lock, mended where power was lost, and written on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+use super::FileSpool;
+use crate::protocol::job::{Damaged, Journal, Name};
+use crate::protocol::journal;
+use crate::protocol::record::Record;
+use crate::protocol::take::Locked;
+
+/// The journal of one job, under its lock: the lock goes with the file.
+#[derive(Debug)]
+pub struct FileJournal {
+    pub(super) file: File,
+    pub(super) end: u64,
+}
+
+/// What a job's file was found to be.
+#[derive(Debug)]
+pub enum Found {
+    /// Its runner is alive: leave it alone.
+    Busy,
+    /// Its octets are not a journal: the nonce stays spent.
+    Damaged,
+    /// There is no such job.
+    Missing,
+    /// It is ours now.
+    Taken(Box<Locked<FileJournal>>),
+}
+
+impl FileSpool {
+    /// Takes up a job, if nobody else has it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or synced, or somebody else could have written it.
+    pub fn take(&self, name: &Name) -> io::Result<Found> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
+            .open(self.path(name));
+        match file {
+            Ok(file) => self.take_file(name, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes up a job whose file is open already, as the runner's standard input is: its lock comes with it.
+    ///
+    /// # Errors
+    /// As [`FileSpool::take`].
+    pub fn take_file(&self, name: &Name, mut file: File) -> io::Result<Found> {
+        let metadata = file.metadata()?;
+        let named = fs::symlink_metadata(self.path(name))?;
+        let ours = metadata.is_file()
+            && metadata.uid() == geteuid().as_raw()
+            && metadata.permissions().mode() & 0o077 == 0
+            && (metadata.dev(), metadata.ino()) == (named.dev(), named.ino());
+        if !ours {
+            return Err(io::Error::other(format!(
+                "{name}: somebody else could have written this job"
+            )));
+        }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(Found::Busy),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        // what was there before the lock says nothing: its last holder may have written since
+        self.sync(name, &file)?;
+        let mut octets = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut octets)?;
+        match journal::read(&octets) {
+            // only lost power makes a hole: in the boot of the claim it is no tear, and what it hides is not known
+            Ok((state, good))
+                if state.boot == self.boot
+                    && journal::has_hole(octets.get(good..).unwrap_or_default()) =>
+            {
+                Ok(Found::Damaged)
+            }
+            Ok((state, good)) => {
+                // a torn record did not happen; a whole one may lack its line end
+                let whole = octets.get(..good).unwrap_or(&octets);
+                file.set_len(size(whole))?;
+                let mut journal = FileJournal { file, end: size(whole) };
+                if good > octets.len() {
+                    journal.write(b"\n")?;
+                }
+                let name = name.clone();
+                Ok(Found::Taken(Box::new(Locked { name, journal, state })))
+            }
+            Err(Damaged) => Ok(Found::Damaged),
+        }
+    }
+
+    /// Takes up the job that a replayed request left unfinished, if its runner is gone.
+    ///
+    /// # Errors
+    /// As [`FileSpool::take`].
+    pub fn take_abandoned(&self, name: &Name) -> io::Result<Option<FileJournal>> {
+        match self.take(name)? {
+            Found::Taken(locked) if !locked.state.is_over() => Ok(Some(locked.journal)),
+            Found::Busy | Found::Damaged | Found::Missing | Found::Taken(_) => Ok(None),
+        }
+    }
+
+    /// Makes a job durable: its file, its bucket and the spool.
+    pub(super) fn sync(&self, name: &Name, file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        File::open(self.bucket(name.hour))?.sync_all()?;
+        File::open(self.state.join("spool"))?.sync_all()
+    }
+}
+
+impl Journal for FileJournal {
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        self.write(record.to_line().as_bytes())
+    }
+}
+
+impl FileJournal {
+    /// The file, with its lock.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all_at(octets, self.end).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // leave no half of a record for the next one to be glued to
+            let _torn = self.file.set_len(self.end);
+            return Err(error);
+        }
+        self.end = self.end.saturating_add(size(octets));
+        Ok(())
+    }
+}
+
+pub(super) fn size(octets: &[u8]) -> u64 {
+    u64::try_from(octets.len()).unwrap_or(u64::MAX)
+}
