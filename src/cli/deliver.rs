@@ -1,12 +1,15 @@
 //! `deliver`: a message on standard input, from a mail system. Prints nothing, and always reads to the end.
 
-use std::path::PathBuf;
+mod options;
+
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::resume;
 use crate::config::{self, Configuration};
-use crate::exit::{self, Ending, Profile};
+use crate::exit::{self, Ending};
 use crate::pipeline;
+use crate::protocol::claim::Claimed;
 use crate::protocol::job::Name;
 use crate::protocol::keyring::Verified;
 use crate::protocol::message::{Candidate, SEARCHED, SIGNATURE_CHECKS, Search};
@@ -15,75 +18,10 @@ use crate::system::log::{Line, Log};
 use crate::system::runner;
 use crate::system::spool::{FileJournal, FileSpool};
 use crate::system::{clock, stdin};
+pub use options::Options;
 
 /// Whether this process has made a claim: after that, "try again" would be of no use.
 pub static CLAIMED: AtomicBool = AtomicBool::new(false);
-
-/// The command line of a delivery.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Who called.
-    pub profile: Option<Profile>,
-    /// Run inline.
-    pub wait: bool,
-    /// Copy the log to standard error.
-    pub verbose: bool,
-    /// Which configuration.
-    pub config: Option<PathBuf>,
-}
-
-impl Options {
-    /// Reads what follows the program's name. The profile is told even where the rest is wrong.
-    ///
-    /// # Errors
-    /// The word that is wrong, and what was understood.
-    pub fn parse(arguments: &[String]) -> Result<Self, (String, Self)> {
-        let mut options = Self::default();
-        let mut wrong = None;
-        let mut words = arguments.iter();
-        let mut named = false;
-        while let Some(word) = words.next() {
-            let (flag, mut value) = match word.split_once('=') {
-                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
-                _ => (word.as_str(), None),
-            };
-            let takes_value = matches!(flag, "--profile" | "--config");
-            if takes_value && value.is_none() {
-                value = words.next().cloned();
-            }
-            let understood = match (flag, &value) {
-                ("--profile", Some(word)) => {
-                    options.profile = Profile::parse(word);
-                    options.profile.is_some()
-                }
-                ("--config", Some(path)) if options.config.is_none() => {
-                    options.config = Some(path.into());
-                    true
-                }
-                ("--wait", None) => {
-                    options.wait = true;
-                    true
-                }
-                ("--verbose", None) => {
-                    options.verbose = true;
-                    true
-                }
-                ("deliver", None) if !named => {
-                    named = true;
-                    true
-                }
-                _ => false,
-            };
-            if !understood {
-                wrong.get_or_insert_with(|| word.clone());
-            }
-        }
-        match wrong {
-            None => Ok(options),
-            Some(word) => Err((word, options)),
-        }
-    }
-}
 
 /// Delivers, and says the status.
 #[must_use]
@@ -191,47 +129,31 @@ impl Delivery<'_> {
                 Ok((spool, ledger))
             },
         );
-        let described = |line: Line| match &about {
-            Some(about) => about.describe(line),
-            None => line.unverified(),
+        let log = self.log;
+        let tell = |line: Line| {
+            let line = match &about {
+                Some(about) => about.describe(line),
+                None => line.unverified(),
+            };
+            log.write(&with_msgid(line, msgid));
         };
-        match accepted {
+        let stop = match accepted {
             Ok((claimed, _)) => {
                 CLAIMED.store(true, Ordering::Relaxed);
-                let line = match (claimed.verdict(), claimed.reason()) {
-                    ("run", _) => Line::info("accepted"),
-                    (verdict, reason) => {
-                        Line::info("refused").with("reason", reason).with("verdict", verdict)
-                    }
-                };
-                self.log.write(&with_msgid(described(line), msgid));
+                tell(judged(&claimed));
                 match claimed.into_job() {
                     Some(job) => self.started.push(job),
-                    None => self
-                        .log
-                        .write(&described(Line::error("not-started").with("left-to", "resume"))),
+                    None => tell(Line::error("not-started").with("left-to", "resume")),
                 }
-                Ok(())
+                return Ok(());
             }
-            Err(Stop::Refused(refusal)) => {
-                self.log.write(&with_msgid(described(refused(refusal)), msgid));
-                if let (Refusal::Replayed, Some(about)) = (refusal, &about) {
-                    self.take_abandoned(&about.name)?;
-                }
-                Err(refusal.into())
-            }
-            Err(Stop::Deferred(deferral)) => {
-                let line = Line::error("deferred")
-                    .with("reason", deferral.reason())
-                    .with("error", &deferral.to_string());
-                let line = match &deferral {
-                    Deferral::Spool(_) => line.with("state", &state.to_string_lossy()),
-                    Deferral::Configuration(_) | Deferral::Future => line,
-                };
-                self.log.write(&with_msgid(described(line), msgid));
-                Err(Stop::Deferred(deferral))
-            }
+            Err(stop) => stop,
+        };
+        tell(stopped(&stop, state));
+        if let (Stop::Refused(Refusal::Replayed), Some(about)) = (&stop, &about) {
+            self.take_abandoned(&about.name).inspect_err(|stop| tell(stopped(stop, state)))?;
         }
+        Err(stop)
     }
 
     /// A second delivery of a request whose runner is gone goes on where that left off.
@@ -280,52 +202,30 @@ fn refused(refusal: Refusal) -> Line {
     Line::info("refused").with("reason", refusal.reason())
 }
 
+fn judged(claimed: &Claimed<FileJournal>) -> Line {
+    match (claimed.verdict(), claimed.reason()) {
+        ("run", _) => Line::info("accepted"),
+        (verdict, reason) => Line::info("refused").with("reason", reason).with("verdict", verdict),
+    }
+}
+
+fn stopped(stop: &Stop, state: &Path) -> Line {
+    let deferral = match stop {
+        Stop::Refused(refusal) => return refused(*refusal),
+        Stop::Deferred(deferral) => deferral,
+    };
+    let line = Line::error("deferred")
+        .with("reason", deferral.reason())
+        .with("error", &deferral.to_string());
+    match deferral {
+        Deferral::Spool(_) => line.with("state", &state.to_string_lossy()),
+        Deferral::Configuration(_) | Deferral::Future => line,
+    }
+}
+
 fn with_msgid(line: Line, msgid: Option<&str>) -> Line {
     match msgid {
         Some(msgid) => line.with("msgid", msgid),
         None => line,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Options, (String, Options)> {
-        Options::parse(&line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn the_verb_may_be_left_out_and_flags_come_in_any_order() {
-        let expected = Options {
-            profile: Some(Profile::Mta),
-            wait: true,
-            verbose: false,
-            config: Some("/f".into()),
-        };
-        for line in [
-            "--profile mta --wait --config /f",
-            "deliver --wait --config=/f --profile=mta",
-            "--config /f deliver --profile mta --wait",
-        ] {
-            assert_eq!(parse(line).unwrap(), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_word_is_told_and_the_profile_still_counts() {
-        for (line, wrong) in [
-            ("--profle mta", "--profle"),
-            ("--profile", "--profile"),
-            ("--profile procmail", "--profile"),
-            ("delivr", "delivr"),
-            ("deliver deliver", "deliver"),
-            ("--config /a --config /b", "--config"),
-            ("--wait=yes", "--wait=yes"),
-        ] {
-            assert_eq!(parse(line).unwrap_err().0, wrong, "{line}");
-        }
-        let (_, options) = parse("--bad --profile qmail").unwrap_err();
-        assert_eq!(options.profile, Some(Profile::Qmail));
     }
 }

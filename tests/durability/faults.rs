@@ -1330,3 +1330,17 @@ fn a_job_that_cannot_be_taken_up_does_not_hold_up_the_others() {
         }
     }
 }
+
+#[test]
+fn a_replay_whose_job_cannot_be_taken_up_is_deferred_and_the_log_says_why() {
+    let Some(strace) = strace() else { return };
+    let site = site();
+    let asked = Asked::new(&site, &["count"]);
+    asked.forge(&site, &[asked.claimed(now())]);
+    fs::set_permissions(asked.job(&site), fs::Permissions::from_mode(0o644)).unwrap();
+    let options = ["-etrace=sendto".to_owned()];
+    let replayed = traced(&site, &strace, &options, &DELIVER, &asked.mail);
+    let log = replayed.log();
+    assert!(log.iter().any(|line| line.contains("somebody else could have written")), "{log:?}");
+    assert_eq!((replayed.ran.status, asked.runs(&site)), (75, 0));
+}
