@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::say;
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
+use crate::protocol::keyring::Verified;
 use crate::protocol::message::{Candidate, SEARCHED};
-use crate::protocol::policy::Ledger;
+use crate::protocol::policy::{Ledger, Policy};
 use crate::protocol::refusal::{Refusal, Stop};
 use crate::protocol::request::Request;
 use crate::protocol::verdict::{Action, Deed, Verdict};
@@ -123,34 +124,9 @@ fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Fin
         Ok((ledger, _)) => ledger.clone(),
         Err(_) => Ledger { now: clock::now(), ..Ledger::default() },
     };
-    let finding = match verified.judge(&config.policy, &ledger) {
-        Ok(judged) => {
-            let (verdict, why) = (judged.verdict(), judged.verdict().why());
-            match verdict {
-                Verdict::Run(action) => {
-                    Finding::new(&place, Some(&request), ("run", "", &describe(action)), Some(true))
-                }
-                Verdict::Denied(_)
-                | Verdict::Expired
-                | Verdict::TooMany { .. }
-                | Verdict::Unavailable(_) => {
-                    let outcome = (verdict.word(), verdict.reason(), why.as_str());
-                    Finding::new(&place, Some(&request), outcome, Some(true))
-                }
-            }
-        }
-        Err(Stop::Refused(refusal)) => return Finding::refused(&place, Some(&request), refusal),
-        Err(Stop::Deferred(deferral)) => {
-            let outcome = ("deferred", deferral.reason(), deferral.to_string());
-            return Finding::new(
-                &place,
-                Some(&request),
-                (outcome.0, outcome.1, &outcome.2),
-                Some(false),
-            );
-        }
-    };
+    let finding = judge(verified, &config.policy, &ledger, &place);
     match spool {
+        _ if finding.claimed == Some(false) => finding,
         Ok((_, spool)) if spool.is_spent(&name) => {
             Finding::refused(&place, Some(&request), Refusal::Replayed)
         }
@@ -159,6 +135,27 @@ fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Fin
             Finding::new(&place, Some(&request), ("cannot tell", "spool", &error.to_string()), None)
         }
     }
+}
+
+fn judge(verified: Verified<'_>, policy: &Policy, ledger: &Ledger, place: &str) -> Finding {
+    let request = verified.request().clone();
+    let judged = match verified.judge(policy, ledger) {
+        Ok(judged) => judged,
+        Err(Stop::Refused(refusal)) => return Finding::refused(place, Some(&request), refusal),
+        Err(Stop::Deferred(deferral)) => {
+            let (reason, why) = (deferral.reason(), deferral.to_string());
+            return Finding::new(place, Some(&request), ("deferred", reason, &why), Some(false));
+        }
+    };
+    let verdict = judged.verdict();
+    let (reason, why) = match verdict {
+        Verdict::Run(action) => ("", describe(action)),
+        Verdict::Denied(_)
+        | Verdict::Expired
+        | Verdict::TooMany { .. }
+        | Verdict::Unavailable(_) => (verdict.reason(), verdict.why()),
+    };
+    Finding::new(place, Some(&request), (verdict.word(), reason, &why), Some(true))
 }
 
 fn describe(action: &Action<'_>) -> String {

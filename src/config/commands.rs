@@ -42,24 +42,10 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let account = match entry.user {
-            None => Ok(accounts::own()),
-            Some(user) => account(&user),
-        };
-        let (mut account, mut fault) = match account {
+        let (account, mut fault) = match account(entry.user.as_deref(), entry.group.as_deref()) {
             Ok(account) => (account, None),
             Err(fault) => (accounts::own(), Some(fault)),
         };
-        if let Some(group) = &entry.group {
-            match accounts::find_group(group) {
-                Some(gid) if geteuid().is_root() || account.gid == gid => {
-                    account.gid = gid;
-                    account.groups.push(gid);
-                }
-                Some(_) => fault = Some(format!("only root can run it as group {group}")),
-                None => fault = Some(format!("there is no group {group}")),
-            }
-        }
         if let Err(untrusted) = trusted_file::check_program(&program) {
             fault = Some(untrusted.to_string());
         }
@@ -103,11 +89,23 @@ impl Reader<'_> {
 }
 
 /// Whose rights a command takes on; why not, if it cannot.
-fn account(user: &str) -> Result<Account, String> {
-    let account = accounts::find(user).ok_or_else(|| format!("there is no user {user}"))?;
+fn account(user: Option<&str>, group: Option<&str>) -> Result<Account, String> {
     let own = geteuid();
-    if own.is_root() || own.as_raw() == account.uid {
-        return Ok(account);
+    let mut account = match user {
+        None => accounts::own(),
+        Some(user) => accounts::find(user).ok_or_else(|| format!("there is no user {user}"))?,
+    };
+    if !own.is_root() && own.as_raw() != account.uid {
+        return Err(format!("only root can run it as {}", account.name));
     }
-    Err(format!("only root can run it as {user}"))
+    if let Some(group) = group {
+        let gid =
+            accounts::find_group(group).ok_or_else(|| format!("there is no group {group}"))?;
+        if !own.is_root() && account.gid != gid {
+            return Err(format!("only root can run it as group {group}"));
+        }
+        account.gid = gid;
+        account.groups.push(gid);
+    }
+    Ok(account)
 }
