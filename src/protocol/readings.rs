@@ -65,8 +65,8 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// Undoes what was meant for another layer, as often as it was done: URL escapes (`%20`), quoted-printable (`=20`, soft
-/// line breaks), entities. `None` if there is nothing of that kind.
+/// Undoes what was meant for another layer, as often as it was done: URL escapes (`%20`), quoted-printable (`=20`; its
+/// soft line breaks are no letters anyway), entities. `None` if there is nothing of that kind.
 fn unescaped(text: &str) -> Option<String> {
     let mut text = undo_once(text)?;
     for _ in 1..ROUNDS {
@@ -85,7 +85,7 @@ fn undo_once(text: &str) -> Option<String> {
     let mut undone = false;
     while let Some((first, tail)) = rest.split_first() {
         let escape = match first {
-            b'=' => soft_break(tail).or_else(|| hex_pair(tail)),
+            b'=' => hex_pair(tail),
             b'%' => hex_pair(over_a_break(tail)),
             b'&' => entity(tail),
             _ => None,
@@ -104,11 +104,6 @@ fn undo_once(text: &str) -> Option<String> {
 
 /// What an escape stands for, and what follows it.
 type Escape<'a> = Option<(Vec<u8>, &'a [u8])>;
-
-fn soft_break(text: &[u8]) -> Escape<'_> {
-    let blanks = text.iter().take_while(|c| matches!(c, b' ' | b'\t')).count();
-    Some((Vec::new(), text.get(blanks..)?.strip_prefix(b"\n")?))
-}
 
 /// Two digits, between which a line may have been broken.
 fn hex_pair(text: &[u8]) -> Escape<'_> {
@@ -208,6 +203,10 @@ mod tests {
         assert_eq!(readings("Name, 1 2.\n"), ["name12"]);
         assert_eq!(readings("> Name\n> 1"), ["name1"]);
         assert_eq!(readings("ab> name\nab> 1"), ["abnameab1", "name1"]);
+        assert_eq!(
+            readings("cd> ab> name\ncd> ab: 1\nabc> 2\nefgh> 3").last().unwrap(),
+            "name12efgh3"
+        );
         assert_eq!(readings("name%201"), ["name201", "name1"]);
         assert_eq!(readings("n%61me"), ["name"]);
     }
@@ -220,6 +219,7 @@ mod tests {
             "name%25252520",
             "name=3D20",
             "name&amp;nbsp;",
+            "&gt;name&lt;",
             "na=\nme",
             "na%6\nde",
         ] {
