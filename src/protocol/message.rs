@@ -27,8 +27,6 @@ pub const CANDIDATES: usize = 128;
 pub const FORWARDS: usize = 3;
 /// How many texts of one message are searched, and how many blocks of base64 in its body.
 pub const TEXTS: usize = 64;
-/// The largest attachment that is searched, in octets.
-pub const ATTACHMENT: usize = 64 * 1024;
 
 /// The value of our `X-Loop` header: mail that bears it is an answer of ours, and is not searched.
 pub const LOOP: &str = "netsysrq-mail";
@@ -125,7 +123,6 @@ impl Candidate {
 /// Searches a message for frames of one kind.
 #[must_use]
 pub fn search(kind: Kind, message: &[u8]) -> Search {
-    let message = without_mbox_line(message);
     let message = message.get(..SEARCHED).unwrap_or(message);
     let mut texts = Texts::default();
     // mail-parser is fuzzed and forbids unsafe code; should it panic all the same, the raw body is left
@@ -216,14 +213,13 @@ impl Texts {
         }
         let at = |place| if forwards == 0 { place } else { Place::Forwarded };
         let attached = part.content_disposition().is_some_and(|how| how.ctype() == "attachment");
+        let shown = |place| at(if attached { Place::Attachment } else { place });
         match &part.body {
-            PartType::Text(text) if attached => self.add_small(at(Place::Attachment), text),
-            PartType::Text(text) => self.add(at(Place::Text), text.to_string()),
-            PartType::Html(html) if attached => self.add_small(at(Place::Attachment), html),
-            PartType::Html(html) => self.add(at(Place::Html), html_to_text(html)),
+            PartType::Text(text) => self.add(shown(Place::Text), text.to_string()),
+            PartType::Html(html) => self.add(shown(Place::Html), html_to_text(html)),
             PartType::Binary(octets) | PartType::InlineBinary(octets) => {
                 if let Ok(text) = std::str::from_utf8(octets) {
-                    self.add_small(at(Place::Attachment), text);
+                    self.add(at(Place::Attachment), text.to_owned());
                 }
             }
             PartType::Message(inner) if forwards < FORWARDS => {
@@ -235,12 +231,6 @@ impl Texts {
                     self.add_part(message, *inner, forwards, depth.saturating_add(1));
                 }
             }
-        }
-    }
-
-    fn add_small(&mut self, place: Place, text: &str) {
-        if text.len() <= ATTACHMENT {
-            self.add(place, text.to_owned());
         }
     }
 
@@ -262,15 +252,6 @@ fn is_report(part: &MessagePart<'_>) -> bool {
         kind.ctype().eq_ignore_ascii_case("multipart")
             && kind.subtype().is_some_and(|subtype| subtype.eq_ignore_ascii_case("report"))
     })
-}
-
-/// Drops the `From sender date` line that mail systems put above a message.
-fn without_mbox_line(message: &[u8]) -> &[u8] {
-    if !message.starts_with(b"From ") {
-        return message;
-    }
-    let end = message.iter().position(|octet| *octet == b'\n');
-    end.and_then(|end| message.get(end.checked_add(1)?..)).unwrap_or_default()
 }
 
 /// Lines of base64 among others: some clients forward what they have not decoded. All but the last of a block are full.
@@ -309,6 +290,8 @@ fn sane_id(field: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::{Base64, Encoding};
+
     use super::*;
 
     fn framed(body: &[u8]) -> String {
@@ -345,6 +328,13 @@ mod tests {
                 ),
             ),
             (
+                Place::Attachment,
+                format!(
+                    "Content-Type: text/html\nContent-Disposition: attachment; filename=a.html\nContent-Transfer-Encoding: quoted-printable\n\n{}",
+                    html(&frame).replace('=', "=3D")
+                ),
+            ),
+            (
                 Place::Forwarded,
                 format!(
                     "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b\nContent-Type: message/rfc822\n\nSubject: x\n\n{frame}\n--b--\n"
@@ -358,6 +348,40 @@ mod tests {
         for (place, message) in cases {
             assert_eq!(found(&message), [(place, b"octets".to_vec())], "{message}");
         }
+    }
+
+    #[test]
+    fn a_line_that_mailboxes_put_above_a_message_hides_nothing_of_it() {
+        let frame = framed(b"octets").replace('\n', " ");
+        for line in [
+            "From a@b Sat Nov 21 05:53:00 2026",
+            "From a Sat Nov 21 05:53:00 2026 remote from x",
+            "From a",
+            "From ",
+        ] {
+            let message = format!("{line}\nSubject: {frame}\nMessage-ID: <a@b>\n\nhello\n");
+            assert_eq!(found(&message), [(Place::Subject, b"octets".to_vec())], "{line}");
+            let id = Candidate::find(message.as_bytes()).message_id;
+            assert_eq!(id.as_deref(), Some("<a@b>"), "{line}");
+        }
+    }
+
+    #[test]
+    fn header_fields_but_the_subject_are_not_searched() {
+        let frame = framed(b"octets").replace('\n', " ");
+        assert_eq!(found(&format!("Comments: {frame}\n\nhello\n")), []);
+    }
+
+    #[test]
+    fn what_is_damaged_in_the_raw_body_counts_only_if_nothing_was_found() {
+        let (frame, damaged) =
+            (framed(b"octets"), framed(b"other").replacen("begin\n", "begin\nzzz", 1));
+        let damages = |part: &str| {
+            let parts = "Content-Type: multipart/mixed; boundary=b\n\n";
+            let message = format!("{parts}{damaged}\n--b\n\n{part}\n--b--\n");
+            Candidate::find(message.as_bytes()).damaged.len()
+        };
+        assert_eq!((damages("hello"), damages(&frame)), (1, 0));
     }
 
     #[test]
@@ -393,15 +417,32 @@ mod tests {
     }
 
     #[test]
-    fn a_forward_in_a_forward_is_searched_to_depth_3() {
+    fn a_forward_in_a_forward_is_searched_to_depth_3_and_no_deeper() {
         let frame = framed(b"octets");
         let nested = |depth: usize| {
             "Content-Type: message/rfc822\n\n".repeat(depth) + "Subject: x\n\n" + &frame
         };
-        for (depth, place) in [(1, Place::Forwarded), (2, Place::Forwarded), (3, Place::Forwarded)]
-        {
-            assert_eq!(found(&nested(depth)), [(place, b"octets".to_vec())], "{depth}");
+        for depth in 1..=FORWARDS {
+            assert_eq!(found(&nested(depth)), [(Place::Forwarded, b"octets".to_vec())], "{depth}");
         }
+        assert_eq!(found(&nested(FORWARDS + 1)), []);
+    }
+
+    #[test]
+    fn so_many_candidates_and_so_many_texts_count_and_no_more() {
+        let frames: String = (0..=CANDIDATES).map(|n| framed(&n.to_be_bytes())).collect();
+        assert_eq!(found(&format!("Subject: x\n\n{frames}")).len(), CANDIDATES);
+        // lines too short to be taken for base64 in the body as it came
+        let encoded = Base64::encode_string(framed(b"octets").as_bytes());
+        let short: Vec<&str> =
+            encoded.as_bytes().chunks(40).map(|c| std::str::from_utf8(c).unwrap()).collect();
+        let last = format!("Content-Transfer-Encoding: base64\n\n{}\n", short.join("\n"));
+        let nth = |texts: usize| {
+            let head = "Content-Type: multipart/mixed; boundary=b\n";
+            let parts = "\n--b\n\nhello\n".repeat(texts - 1);
+            found(&format!("{head}{parts}\n--b\n{last}\n--b--\n")).len()
+        };
+        assert_eq!((nth(TEXTS), nth(TEXTS + 1)), (1, 0));
     }
 
     #[test]
