@@ -50,3 +50,22 @@ impl Hosts {
         self.host.iter().filter_map(|(name, host)| Some((name.as_str(), host.host_key.as_deref()?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_told_with_its_line() {
+        let fault = Hosts::parse("[host.web1]\nmail = \"a@b\"\nmial = \"a@b\"\n").unwrap_err();
+        assert!(fault.starts_with("3: ") && fault.contains("mial"), "{fault}");
+    }
+
+    #[test]
+    fn the_hosts_that_have_a_key_are_told_with_it() {
+        let text =
+            "[host.web1]\nhost_key = \"one\"\n[host.web2]\n[host.web3]\nhost_key = \"three\"\n";
+        let hosts = Hosts::parse(text).unwrap();
+        assert_eq!(hosts.keys().collect::<Vec<_>>(), [("web1", "one"), ("web3", "three")]);
+    }
+}

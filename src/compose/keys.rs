@@ -62,3 +62,16 @@ fn decrypt(text: &str, passphrase: &str) -> Result<SigningKey, Unusable> {
 pub fn secret_file(octets: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(Base64::encode_string(octets) + "\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_32_octets_or_more() {
+        let read = |octets: usize| read(&Base64::encode_string(&vec![7; octets]), None);
+        assert!(matches!(read(31), Err(Unusable::Form)));
+        assert!(matches!(read(32), Ok(Seal::Hmac(_))));
+        assert!(matches!(read(64), Ok(Seal::Hmac(_))));
+    }
+}

@@ -94,3 +94,48 @@ impl Signed {
         text + &self.frame
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::protocol::time::Time;
+
+    fn signed(nonce: usize, expires: u64, words: &[&str]) -> Result<Signed, String> {
+        let request = Request {
+            audience: "web1.example.com".to_owned(),
+            issued: Time::from_unix(1_763_665_351),
+            expires: Time::from_unix(expires),
+            nonce: vec![9; nonce],
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            dry: false,
+        };
+        let key = Seal::Ed25519(SigningKey::from_bytes(&[7; 32]));
+        sign(request, &Id::new("alice").unwrap(), Signer::Own(&key))
+    }
+
+    #[test]
+    fn the_words_above_the_frame_hold_nothing_that_mail_clients_make_a_link_of() {
+        let signed = signed(16, 1_763_668_951, &["mail-to", "bob@example.com"]).unwrap();
+        let text = signed.text();
+        let first = text.lines().next().unwrap();
+        assert_eq!(first, "alice asks web1 example com: mail-to bob example com");
+        assert!(text.ends_with(&signed.frame));
+    }
+
+    #[test]
+    fn what_a_host_would_refuse_is_not_signed() {
+        assert!(signed(16, 1_763_668_951, &["ping"]).is_ok());
+        for (nonce, expires, words) in [
+            (7, 1_763_668_951, &["ping"][..]),
+            (33, 1_763_668_951, &["ping"]),
+            (16, 1_763_665_351, &["ping"]),
+            (16, 1 << 33, &["ping"]),
+            (16, 1_763_668_951, &[]),
+            (16, 1_763_668_951, &["ping", &"x".repeat(900)]),
+        ] {
+            assert!(signed(nonce, expires, words).is_err(), "{nonce} {expires} {words:?}");
+        }
+    }
+}

@@ -109,3 +109,67 @@ pub fn describe(statement: &Statement) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::protocol::cose::Seal;
+    use crate::protocol::frame;
+    use crate::protocol::time::Time;
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    fn answer(host: &str, nonce: u8) -> String {
+        let statement = Statement {
+            host: host.to_owned(),
+            key: "alice".to_owned(),
+            nonce: vec![nonce; 16],
+            issued: Time::from_unix(1_763_665_351),
+            stage: "result".to_owned(),
+            verdict: "run".to_owned(),
+            status: Some(0),
+            duration: None,
+            output: None,
+        };
+        frame::encode(Kind::Answer, &statement.seal(&Seal::Ed25519(key())).unwrap()).unwrap()
+    }
+
+    /// The nonce of the answer that counts, among those that a host named so may have signed.
+    fn counts(mail: &str, host: Option<&str>, nonce: Option<u8>) -> Option<u8> {
+        let host = host.map(ToOwned::to_owned);
+        let keys = [HostKey { host, key: key().verifying_key() }];
+        let nonce = nonce.map(|nonce| [nonce; 16]);
+        match check(mail.as_bytes(), &keys, nonce.as_ref().map(<[u8; 16]>::as_slice)) {
+            Found::Genuine { statement, .. } => statement.nonce.first().copied(),
+            Found::Forged => None,
+            Found::Nothing => panic!("no answer in {mail}"),
+        }
+    }
+
+    #[test]
+    fn a_host_answers_in_its_own_name_alone() {
+        let mail = answer("web1", 1);
+        assert_eq!(counts(&mail, Some("web1"), None), Some(1));
+        assert_eq!(counts(&mail, None, None), Some(1));
+        assert_eq!(counts(&mail, Some("web2"), None), None);
+    }
+
+    #[test]
+    fn of_several_answers_the_one_asked_for_counts_and_else_the_last_of_the_text() {
+        let text = answer("web1", 1) + &answer("web1", 2);
+        let mail = format!(
+            "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n{text}\n--b\n\
+             Content-Disposition: attachment; filename=a\n\n{}\n--b--\n",
+            answer("web1", 3)
+        );
+        for (asked, expected) in [(Some(1), 1), (Some(2), 2), (Some(3), 3), (Some(4), 2), (None, 2)]
+        {
+            assert_eq!(counts(&mail, None, asked), Some(expected), "{asked:?}");
+        }
+        assert_eq!(counts(&answer("web1", 5), None, None), Some(5), "a frame alone");
+    }
+}
