@@ -1,4 +1,4 @@
-//! The command line of a delivery, read by hand: clap would cost more than the rest of most deliveries.
+//! The command line of a delivery, read by hand: a mail that is not for us must not pay for clap.
 
 use std::path::PathBuf;
 
