@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 use super::say;
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
-use crate::protocol::keyring::Verified;
 use crate::protocol::message::{Candidate, SEARCHED};
-use crate::protocol::policy::{Ledger, Policy};
+use crate::protocol::policy::Ledger;
 use crate::protocol::refusal::{Refusal, Stop};
 use crate::protocol::request::Request;
 use crate::protocol::verdict::{Action, Deed, Verdict};
@@ -27,15 +26,15 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
         .iter()
         .map(|(place, damage)| {
             let why = format!("{}: {damage}", Refusal::Damaged);
-            let outcome = ("refused", Refusal::Damaged.reason(), why.as_str());
-            Finding::new(&place.to_string(), None, outcome, Some(false))
+            let outcome = Outcome { why, ..Outcome::refused(Refusal::Damaged) };
+            Finding::new(&place.to_string(), None, outcome)
         })
         .collect();
     for candidate in search.candidates {
         findings.push(explain(candidate, config.as_ref()));
     }
     if findings.is_empty() {
-        findings.push(Finding::refused("the message", None, Refusal::NoFrame));
+        findings.push(Finding::new("the message", None, Outcome::refused(Refusal::NoFrame)));
     }
     if json {
         let all: Vec<&Value> = findings.iter().map(|finding| &finding.json).collect();
@@ -51,6 +50,26 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
     })
 }
 
+/// What would become of a request, and why.
+struct Outcome {
+    word: &'static str,
+    reason: &'static str,
+    why: String,
+    /// Whether it would be claimed, if that can be told.
+    claimed: Option<bool>,
+}
+
+impl Outcome {
+    fn refused(refusal: Refusal) -> Self {
+        let (reason, why) = (refusal.reason(), refusal.to_string());
+        Self { word: "refused", reason, why, claimed: Some(false) }
+    }
+
+    fn unknown(reason: &'static str, why: String) -> Self {
+        Self { word: "cannot tell", reason, why, claimed: None }
+    }
+}
+
 struct Finding {
     text: String,
     json: Value,
@@ -58,13 +77,8 @@ struct Finding {
 }
 
 impl Finding {
-    fn new(
-        place: &str,
-        request: Option<&Request>,
-        outcome: (&str, &str, &str),
-        claimed: Option<bool>,
-    ) -> Self {
-        let (word, reason, why) = outcome;
+    fn new(place: &str, request: Option<&Request>, outcome: Outcome) -> Self {
+        let Outcome { word, reason, why, claimed } = outcome;
         let mut text = format!("in {place}: {word}");
         if !reason.is_empty() {
             text.push_str(&format!(" reason={reason}"));
@@ -93,30 +107,24 @@ impl Finding {
         });
         Self { text, json, claimed }
     }
-
-    fn refused(place: &str, request: Option<&Request>, refusal: Refusal) -> Self {
-        let outcome = ("refused", refusal.reason(), refusal.to_string());
-        Self::new(place, request, (outcome.0, outcome.1, &outcome.2), Some(false))
-    }
 }
 
 fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Finding {
     let place = candidate.place().to_string();
-    let unverified = candidate
-        .envelope()
-        .and_then(|e| Request::decode(e.unverified_payload()).map_err(|_| Refusal::Form));
-    let config = match config {
-        Ok(config) => config,
-        Err(fault) => {
-            let outcome = ("cannot tell", "configuration", fault.as_str());
-            return Finding::new(&place, unverified.as_ref().ok(), outcome, None);
-        }
+    let envelope = candidate.envelope().ok();
+    let request = envelope.and_then(|found| Request::decode(found.unverified_payload()).ok());
+    let outcome = match config {
+        Ok(config) => judge(candidate, config),
+        Err(fault) => Outcome::unknown("configuration", fault.clone()),
     };
+    Finding::new(&place, request.as_ref(), outcome)
+}
+
+fn judge(candidate: Candidate, config: &Configuration) -> Outcome {
     let verified = match candidate.verify(&config.keyring) {
         Ok(verified) => verified,
-        Err(refusal) => return Finding::refused(&place, unverified.as_ref().ok(), refusal),
+        Err(refusal) => return Outcome::refused(refusal),
     };
-    let request = verified.request().clone();
     let name = verified.job_name();
     let spool = FileSpool::open(&config.state).and_then(|spool| Ok((spool.ledger()?, spool)));
     // without a spool, as of an empty one
@@ -124,29 +132,19 @@ fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Fin
         Ok((ledger, _)) => ledger.clone(),
         Err(_) => Ledger { now: clock::now(), ..Ledger::default() },
     };
-    let finding = judge(verified, &config.policy, &ledger, &place);
-    match spool {
-        _ if finding.claimed == Some(false) => finding,
-        Ok((_, spool)) if spool.is_spent(&name) => {
-            Finding::refused(&place, Some(&request), Refusal::Replayed)
-        }
-        Ok(_) => finding,
-        Err(error) => {
-            Finding::new(&place, Some(&request), ("cannot tell", "spool", &error.to_string()), None)
-        }
-    }
-}
-
-fn judge(verified: Verified<'_>, policy: &Policy, ledger: &Ledger, place: &str) -> Finding {
-    let request = verified.request().clone();
-    let judged = match verified.judge(policy, ledger) {
+    let judged = match verified.judge(&config.policy, &ledger) {
         Ok(judged) => judged,
-        Err(Stop::Refused(refusal)) => return Finding::refused(place, Some(&request), refusal),
+        Err(Stop::Refused(refusal)) => return Outcome::refused(refusal),
         Err(Stop::Deferred(deferral)) => {
             let (reason, why) = (deferral.reason(), deferral.to_string());
-            return Finding::new(place, Some(&request), ("deferred", reason, &why), Some(false));
+            return Outcome { word: "deferred", reason, why, claimed: Some(false) };
         }
     };
+    match spool {
+        Ok((_, spool)) if spool.is_spent(&name) => return Outcome::refused(Refusal::Replayed),
+        Ok(_) => {}
+        Err(error) => return Outcome::unknown("spool", error.to_string()),
+    }
     let verdict = judged.verdict();
     let (reason, why) = match verdict {
         Verdict::Run(action) => ("", describe(action)),
@@ -155,7 +153,7 @@ fn judge(verified: Verified<'_>, policy: &Policy, ledger: &Ledger, place: &str) 
         | Verdict::TooMany { .. }
         | Verdict::Unavailable(_) => (verdict.reason(), verdict.why()),
     };
-    Finding::new(place, Some(&request), (verdict.word(), reason, &why), Some(true))
+    Outcome { word: verdict.word(), reason, why, claimed: Some(true) }
 }
 
 fn describe(action: &Action<'_>) -> String {
