@@ -1,7 +1,5 @@
 //! The `[answer]` table: who answers, and how answers leave.
 
-use std::path::Path;
-
 use zeroize::Zeroizing;
 
 use super::entries::{AnswerEntry, TransportName};
@@ -98,7 +96,7 @@ impl Reader<'_> {
                     );
                     return None;
                 }
-                let path = self.path.parent().unwrap_or(Path::new("/")).join(file.get_ref());
+                let path = self.beside(file.get_ref());
                 let octets = self.read(file, &path)?;
                 let text =
                     String::from_utf8_lossy(&octets).trim_end_matches(['\r', '\n']).to_owned();

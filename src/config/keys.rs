@@ -1,8 +1,6 @@
 //! The `[key.X]` tables.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-
 use toml::Spanned;
 
 use super::entries::KeyEntry;
@@ -82,7 +80,7 @@ impl Reader<'_> {
         match (&entry.public, &entry.secret_file) {
             (Some(public), None) => Some(Lock::Ed25519(public.0)),
             (None, Some(file)) => {
-                let path = self.path.parent().unwrap_or(Path::new("/")).join(file.get_ref());
+                let path = self.beside(file.get_ref());
                 let octets = self.read(file, &path)?;
                 match secret(&octets) {
                     Some(secret) => Some(Lock::Hmac(secret)),

@@ -1,6 +1,6 @@
 //! From what serde read to what the pipeline is told; collects every fault on the way.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use zeroize::Zeroizing;
@@ -92,6 +92,11 @@ impl Reader<'_> {
             self.fault(name, &what, "use a-z, 0-9 and -, a letter first, 32 at most");
         }
         id
+    }
+
+    /// A file that the configuration names, from its own directory on.
+    pub(super) fn beside(&self, file: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("/")).join(file)
     }
 
     pub(super) fn read<T>(&mut self, at: &Spanned<T>, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
