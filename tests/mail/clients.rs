@@ -7,13 +7,17 @@
 mod desk;
 mod letters;
 
+use std::fs;
+
 use self::desk::Desk;
 use self::letters::Ability::{self, Answer, Attach, Html};
 use self::letters::{Filling, Letter};
-use crate::host::{HOLDER, sorted};
+use crate::host::{HOLDER, Host, sorted};
 use crate::machine::Machine;
 use crate::ways::postfix;
 
+/// Where the mails are left.
+pub(crate) const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients");
 /// An address of our own.
 const ADDRESS: &str = "netsysrq@example.net";
 
@@ -116,24 +120,49 @@ fn assert_found_run_once_and_answered(client: &Client) {
     let fillings: Vec<Filling> = letters.iter().map(|_| Filling::new(&desk.host, &spent)).collect();
     desk.write(&letters, &fillings);
     desk.host.settle(letters.len() + 1, postfix::holds_mail);
-    let (runs, answered) = (desk.host.runs(), desk.host.answered());
-    let (run, answers) = (runs.len() - 1, answered.len() - 1);
-    let counts =
-        format!("{}: {} messages, {run} run, {answers} answered", client.name, letters.len());
-    println!("{counts}");
-    let kept = desk.keep(&counts);
-    let missed = letters.iter().zip(&fillings).filter(|(_, filling)| !runs.contains(&filling.cti));
-    let missed: Vec<String> = missed.map(|(letter, _)| letter.name()).collect();
-    assert!(missed.is_empty(), "not found: {missed:?}; the mails are in {}", kept.display());
-    let all = sorted(fillings.into_iter().map(|filling| filling.cti).chain([spent_cti]));
-    assert_eq!(runs, all, "not each was run once");
-    assert_eq!(answered, all, "not each was answered once");
-    let replays = machine.log("reason=replayed").len();
-    let spent = letters.iter().filter(|letter| letter.has_spent()).count();
-    assert_eq!(replays, spent, "the spent request was not refused in each letter that has it");
-    let strays: Vec<_> = machine.sunk().into_iter().filter(|mail| mail.to != HOLDER).collect();
-    assert!(strays.is_empty(), "{strays:?}");
+    desk.keep();
+    let names = letters.iter().map(Letter::name);
+    let written = Written {
+        client: client.name,
+        with_spent: letters.iter().filter(|letter| letter.has_spent()).count(),
+        requests: names.zip(fillings.into_iter().map(|filling| filling.cti)).collect(),
+        spent: spent_cti,
+    };
+    written.assert_run_once_and_answered(&machine, &desk.host);
     assert_eq!(machine.read("/var/mail/alice"), "", "something came back");
+}
+
+/// What was written with a client.
+pub(crate) struct Written {
+    pub(crate) client: &'static str,
+    /// The name of each letter, and the request in it.
+    pub(crate) requests: Vec<(String, String)>,
+    /// The request that had been run before.
+    pub(crate) spent: String,
+    /// How many letters that one stands in, too.
+    pub(crate) with_spent: usize,
+}
+
+impl Written {
+    pub(crate) fn assert_run_once_and_answered(self, machine: &Machine, host: &Host<'_>) {
+        let Self { client, requests, spent, with_spent } = self;
+        let (runs, answered) = (host.runs(), host.answered());
+        let (run, answers) = (runs.len() - 1, answered.len() - 1);
+        let counts =
+            format!("{client}: {} messages, {run} run, {answers} answered\n", requests.len());
+        fs::write(format!("{KEPT}/{client}.count"), counts).unwrap();
+        let missed = requests.iter().filter(|(_, cti)| !runs.contains(cti));
+        let missed: Vec<&String> = missed.map(|(name, _)| name).collect();
+        assert!(missed.is_empty(), "not found: {missed:?}; the mails are in {KEPT}/{client}.mbox");
+        let all = sorted(requests.into_iter().map(|(_, cti)| cti).chain([spent]));
+        assert_eq!(runs, all, "not each was run once");
+        assert_eq!(answered, all, "not each was answered once");
+        assert_eq!(machine.log(": accepted ").len(), all.len());
+        let replays = machine.log("reason=replayed").len();
+        assert_eq!(replays, with_spent, "the spent request was not refused in each letter");
+        let strays: Vec<_> = machine.sunk().into_iter().filter(|mail| mail.to != HOLDER).collect();
+        assert!(strays.is_empty(), "{strays:?}");
+    }
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //! run once and answered once.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::host::{HOLDER, Host, sorted};
+use crate::clients::{KEPT, Written};
+use crate::host::{HOLDER, Host};
 use crate::machine::Machine;
 use crate::support::{PROGRAM, eventually, run};
 use crate::ways::Way;
@@ -15,8 +15,6 @@ use crate::ways::postfix::FORWARD;
 
 /// Debian's Roundcube and Chromium, beside the mail system.
 const LAYERS: &[&str] = &["webmail", "postfix", "common"];
-/// Where the mails are left.
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients");
 const WAY: &Way = &FORWARD;
 /// What alice has in her inbox: subject, type, text. A place for a request that is spent, or for a fresh one.
 const INBOX: &[(&str, &str, &str)] = &[
@@ -164,32 +162,7 @@ fn keep(machine: &Machine) {
     fs::create_dir_all(KEPT).unwrap();
     let sent = "cd /home/alice/Maildir/.Sent; for mail in $(ls -d cur/* new/* 2>/dev/null); do \
                 echo From alice; cat $mail; echo; done";
-    let kept = Path::new(KEPT);
-    fs::write(kept.join("Roundcube.mbox"), machine.shell(sent)).unwrap();
-}
-
-fn assert_run_once_and_answered(
-    machine: &Machine,
-    host: &Host<'_>,
-    cases: &[Value],
-    requests: Vec<Request>,
-    spent: Request,
-) {
-    let (runs, answered) = (host.runs(), host.answered());
-    let (run, answers) = (runs.len() - 1, answered.len() - 1);
-    let counts = format!("Roundcube: {} messages, {run} run, {answers} answered\n", cases.len());
-    fs::write(Path::new(KEPT).join("Roundcube.count"), counts).unwrap();
-    let missed = cases.iter().zip(&requests).filter(|(_, request)| !runs.contains(&request.cti));
-    let missed: Vec<&Value> = missed.map(|(case, _)| &case["name"]).collect();
-    assert!(missed.is_empty(), "not found: {missed:?}; the mails are in {KEPT}/Roundcube.mbox");
-    let all = sorted(requests.into_iter().chain([spent]).map(|request| request.cti));
-    assert_eq!(runs, all, "not each was run once");
-    assert_eq!(answered, all, "not each was answered once");
-    assert_eq!(machine.log(": accepted ").len(), all.len());
-    let quoting = cases.iter().filter(|case| case["action"] == "reply").count();
-    assert_eq!(machine.log("reason=replayed").len(), quoting, "spent requests were not refused");
-    let strays: Vec<_> = machine.sunk().into_iter().filter(|mail| mail.to != HOLDER).collect();
-    assert!(strays.is_empty(), "{strays:?}");
+    fs::write(format!("{KEPT}/Roundcube.mbox"), machine.shell(sent)).unwrap();
 }
 
 #[test]
@@ -208,5 +181,12 @@ fn requests_written_in_roundcube_are_found_run_once_and_answered() {
     write(&machine, &cases, &requests);
     keep(&machine);
     host.settle(cases.len() + 1, WAY.holds_mail);
-    assert_run_once_and_answered(&machine, &host, &cases, requests, spent);
+    let names = cases.iter().map(|case| case["name"].as_str().unwrap().to_owned());
+    let written = Written {
+        client: "Roundcube",
+        with_spent: cases.iter().filter(|case| case["action"] == "reply").count(),
+        requests: names.zip(requests.into_iter().map(|request| request.cti)).collect(),
+        spent: spent.cti,
+    };
+    written.assert_run_once_and_answered(&machine, &host);
 }

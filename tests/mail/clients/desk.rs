@@ -1,17 +1,14 @@
 //! The machine that a client writes on, and what became of its letters there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use super::letters::{Filling, Letter};
-use super::{ADDRESS, Client};
+use super::{ADDRESS, Client, KEPT};
 use crate::host::Host;
 use crate::machine::Machine;
 use crate::outcomes::mail;
 use crate::ways::{postfix, send_by_smtp};
 
-/// Where the mails are left.
-pub(super) const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients");
 /// Where the drivers are.
 const DRIVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mail/clients/drivers");
 /// Where they are in the machine.
@@ -76,12 +73,10 @@ impl<'a> Desk<'a> {
         assert_eq!(ran.status, 0, "{}: {ran:?}", letter.name());
     }
 
-    /// Leaves the mails as they arrived, and a word about them. Says where.
-    pub(super) fn keep(&self, word: &str) -> PathBuf {
+    /// Leaves the mails as they arrived.
+    pub(super) fn keep(&self) {
         fs::create_dir_all(KEPT).unwrap();
-        let mails = Path::new(KEPT).join(format!("{}.mbox", self.client.name));
-        fs::copy(self.machine.path("/home/netsysrq/arrived"), &mails).unwrap();
-        fs::write(mails.with_extension("count"), format!("{word}\n")).unwrap();
-        mails
+        let mails = format!("{KEPT}/{}.mbox", self.client.name);
+        fs::copy(self.machine.path("/home/netsysrq/arrived"), mails).unwrap();
     }
 }
