@@ -298,6 +298,13 @@ mod tests {
         frame::encode(Kind::Request, body).unwrap()
     }
 
+    /// In lines of so many octets.
+    fn base64(text: &str, width: usize) -> String {
+        let coded = Base64::encode_string(text.as_bytes());
+        let lines = coded.as_bytes().chunks(width).map(String::from_utf8_lossy);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     fn found(message: &str) -> Vec<(Place, Vec<u8>)> {
         let search = Candidate::find(message.as_bytes());
         search.candidates.into_iter().map(|c| (c.place, c.octets)).collect()
@@ -433,10 +440,8 @@ mod tests {
         let frames: String = (0..=CANDIDATES).map(|n| framed(&n.to_be_bytes())).collect();
         assert_eq!(found(&format!("Subject: x\n\n{frames}")).len(), CANDIDATES);
         // lines too short to be taken for base64 in the body as it came
-        let encoded = Base64::encode_string(framed(b"octets").as_bytes());
-        let short: Vec<&str> =
-            encoded.as_bytes().chunks(40).map(|c| std::str::from_utf8(c).unwrap()).collect();
-        let last = format!("Content-Transfer-Encoding: base64\n\n{}\n", short.join("\n"));
+        let short = base64(&framed(b"octets"), 40);
+        let last = format!("Content-Transfer-Encoding: base64\n\n{short}\n");
         let nth = |texts: usize| {
             let head = "Content-Type: multipart/mixed; boundary=b\n";
             let parts = "\n--b\n\nhello\n".repeat(texts - 1);
@@ -489,14 +494,9 @@ mod tests {
 
     #[test]
     fn a_frame_is_found_in_a_forward_that_was_not_decoded() {
-        use base64ct::{Base64, Encoding};
-        let coded =
-            Base64::encode_string(format!("Gr\u{fc}\u{df}e\n{}", framed(b"body")).as_bytes());
-        let lines: Vec<&str> =
-            coded.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let coded = base64(&format!("Gr\u{fc}\u{df}e\n{}", framed(b"body")), 76);
         let mail = format!(
-            "Subject: Fwd\n\nSee below.\n\n--- Forwarded\nContent-Transfer-Encoding: base64\n\n{}\n\n--- end\n",
-            lines.join("\n")
+            "Subject: Fwd\n\nSee below.\n\n--- Forwarded\nContent-Transfer-Encoding: base64\n\n{coded}\n\n--- end\n"
         );
         assert_eq!(found(&mail), [(Place::Raw, b"body".to_vec())]);
     }

@@ -692,16 +692,16 @@ fn a_quota_that_is_used_up_is_met_like_a_full_disk() {
     let site = site();
     // a claim gives up the reserve
     let asked = Asked::new(&site, &["count"]);
-    let options = ["-etrace=fallocate", "-einject=fallocate:error=EDQUOT:when=1"];
-    let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+    let options =
+        ["-etrace=fallocate", "-einject=fallocate:error=EDQUOT:when=1"].map(ToOwned::to_owned);
     let claimed = traced(&site, &strace, &options, &DELIVER, &asked.mail).ran;
     assert_eq!(claimed.status, 0, "{claimed:?}");
     assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
     // an answer goes without its output; the time is noted only if it is news
     site.write("state/seen", &format!("{:020}\n", now().after(Duration::from_secs(60)).unix()));
     let asked = Asked::new(&site, &["large"]);
-    let options = ["-etrace=pwrite64", "-einject=pwrite64:error=EDQUOT:when=3"];
-    let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+    let options =
+        ["-etrace=pwrite64", "-einject=pwrite64:error=EDQUOT:when=3"].map(ToOwned::to_owned);
     let cut = traced(&site, &strace, &options, &DELIVER, &asked.mail);
     let hit = |call: &String| call.contains("finished") && call.contains("INJECTED");
     assert!(cut.calls.iter().any(hit), "{:#?}", cut.calls);

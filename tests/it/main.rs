@@ -17,7 +17,6 @@ mod support;
 mod agent;
 mod bad_config;
 mod bad_mail;
-
 mod callers;
 mod commands;
 mod fixtures;
