@@ -21,14 +21,14 @@ use netsysrq_mail::protocol::record::{End, Record};
 use netsysrq_mail::protocol::request::Request;
 use netsysrq_mail::protocol::time::Time;
 
-use crate::support::{PROGRAM, Ran, Site, message, missing, needed, run};
+use crate::support::{PROGRAM, Ran, Site, message, missing, needed, run, waiting_for};
 
 // ---------------------------------------------------------------- what the three modules share
 
-/// A site whose commands write down the nonce of whoever ran them into `runs`.
+/// A site whose commands write down the nonce of whoever ran them into `runs`; `slow` waits until `go` is there.
 pub(crate) fn site() -> Site {
     let site = Site::new();
-    let root = site.root().display().to_string();
+    let (root, wait) = (site.root().display().to_string(), waiting_for(&site.path("go")));
     site.configure(
         r#"allow     = ["ping", "help","#,
         r#"per_hour  = 1000000
@@ -52,7 +52,7 @@ run          = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs; head -c 2000
 output_limit = "200KiB"
 
 [command.slow]
-run = ["/bin/sh", "-c", "echo begin >>{root}/turns; echo $NETSYSRQ_CTI >>{root}/runs; sleep 0.4; echo end >>{root}/turns"]
+run = ["/bin/sh", "-c", "echo begin >>{root}/turns; echo $NETSYSRQ_CTI >>{root}/runs; {wait}; echo end >>{root}/turns"]
 
 [command.soon]
 run    = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs"]
@@ -854,7 +854,8 @@ give one
 
 // ---------------------------------------------------------------- a mail system that does not take it
 
-/// A site that answers through a program; the file `mode` says how it behaves, `calls` how often it was called.
+/// A site that answers through a program; the file `mode` says how it behaves, `calls` how often it was called. One that
+/// is `held` waits until `go` is there, and for some 20 seconds at most.
 pub(crate) fn with_sendmail() -> Site {
     let site = site();
     let root = site.root().display().to_string();
@@ -868,6 +869,7 @@ ok) cat >{root}/answers/$$.eml ;;
 die) kill -9 $$ ;;
 hang-once) echo ok >{root}/mode; exec sleep 90 ;;
 slow) sleep 2; cat >{root}/answers/$$.eml ;;
+held) for i in $(seq 1000); do [ ! -e {root}/go ] || break; sleep 0.02; done; cat >{root}/answers/$$.eml ;;
 half) head -c 10 >/dev/null; exit 1 ;;
 *) exit "$(cat {root}/mode)" ;;
 esac

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use netsysrq_mail::protocol::frame::crc32;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{PROGRAM, Ran, Site, eventually, is_root, message, needed, run};
+use crate::support::{PROGRAM, Ran, Site, eventually, is_root, message, needed, run, waiting_for};
 
 impl Site {
     /// The claims, by name.
@@ -68,12 +68,6 @@ impl Site {
         let delivered = self.deliver(&message(&self.sign(&[], &["mark"])));
         assert_eq!((delivered.status, self.marks()), (0, before + 1), "{delivered:?}");
     }
-}
-
-/// Shell words that wait until `go` is there, and no longer than its directory is: a test that fails leaves nobody behind.
-fn waiting_for(go: &Path) -> String {
-    let (directory, go) = (go.parent().unwrap().display(), go.display());
-    format!("while [ -d {directory} ] && [ ! -e {go} ]; do sleep 0.02; done")
 }
 
 /// A site that follows a signer's clock closely, so that a fence is over within a second.

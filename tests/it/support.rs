@@ -50,6 +50,12 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Shell words that wait until `go` is there, and no longer than its directory is: a test that fails leaves nobody behind.
+pub(crate) fn waiting_for(go: &Path) -> String {
+    let (directory, go) = (go.parent().unwrap().display(), go.display());
+    format!("while [ -d {directory} ] && [ ! -e {go} ]; do sleep 0.02; done")
+}
+
 /// One host, `web1`, with an Ed25519 key `alice`, an HMAC key `pager` and a few commands.
 pub(crate) struct Site {
     directory: TempDir,
