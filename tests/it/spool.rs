@@ -696,9 +696,9 @@ fn an_unstarted_job_is_judged_again_by_what_is_configured_when_it_is_resumed() {
 #[test]
 fn an_unstarted_job_that_has_expired_meanwhile_is_answered_and_not_run() {
     let site = Site::new();
-    let mail = message(&site.sign(&["--ttl", "2s"], &["mark"]));
+    let mail = message(&site.sign(&["--ttl", "5s"], &["mark"]));
     claimed_and_not_started(&site, &mail);
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(5100));
     let again = site.deliver(&mail);
     assert_eq!((again.status, site.marks(), site.answers().len()), (1, 0, 1), "{again:?}");
     assert!(site.answers()[0].contains("expired"), "{}", site.answers()[0]);
