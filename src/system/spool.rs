@@ -12,16 +12,17 @@
 //! <state>/reserve/                    given up when the disk is full
 //! ```
 //!
-//! What may be read without a lock is read here. `spool/claiming.rs` spends nonces, `spool/taking.rs` takes jobs up
+//! What may be read without a lock is read here. `spool/number.rs` is how, `spool/claiming.rs` spends nonces, `spool/taking.rs` takes jobs up
 //! under their locks, `spool/upkeep.rs` makes a spool and forgets what is past.
 
 mod claiming;
+mod number;
 mod taking;
 mod upkeep;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,12 +166,12 @@ impl FileSpool {
     }
 
     fn now(&self) -> Time {
-        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        let seen = number::read(&self.state.join("seen")).unwrap_or(0);
         clock::now().max(Time::from_unix(seen))
     }
 
     fn low_water(&self) -> io::Result<u64> {
-        read_number(&self.state.join("low-water"))
+        number::read(&self.state.join("low-water"))
     }
 
     fn bucket(&self, hour: u64) -> PathBuf {
@@ -210,22 +211,4 @@ fn check_owner(state: &Path) -> io::Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Twenty digits and a line end: rewritten in place, so that the file never grows.
-fn number(value: u64) -> String {
-    format!("{value:020}\n")
-}
-
-fn write_number(path: &Path, value: u64) -> io::Result<()> {
-    let file = private().create(true).truncate(false).open(path)?;
-    file.write_all_at(number(value).as_bytes(), 0)?;
-    file.sync_all()
-}
-
-fn read_number(path: &Path) -> io::Result<u64> {
-    let text = fs::read_to_string(path)?;
-    text.trim_end().parse().map_err(|_| {
-        io::Error::other(format!("{} is damaged; run netsysrq-mail init --fence", path.display()))
-    })
 }

@@ -14,7 +14,9 @@ use netsysrq_mail::system::marker;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::faketime;
-use crate::faults::{Asked, DELIVER, message_ids, now, site, strace, traced, with_sendmail};
+use crate::faults::{
+    Asked, DELIVER, message_ids, now, site, strace, traced, with_sendmail, write_seen,
+};
 use crate::support::{PROGRAM, Ran, Site, eventually, missing, run};
 
 /// Another clock for the program alone: what it starts has a cleared environment, and the right one.
@@ -82,7 +84,7 @@ fn forget_soon(site: &Site) {
 }
 
 fn number(site: &Site, name: &str) -> u64 {
-    site.read(&format!("state/{name}")).trim().parse().unwrap()
+    site.read(&format!("state/{name}")).split(' ').next().unwrap().parse().unwrap()
 }
 
 fn jobs(site: &Site) -> usize {
@@ -390,7 +392,7 @@ fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_i
     assert_eq!(stopped.go_on().status, -1);
     assert!(asked.job(&site).exists(), "the late claim is there");
     // the lesser clock of a dead battery, after a power cut that took `seen`, which nobody syncs
-    site.write("state/seen", &format!("{:020}\n", 0));
+    write_seen(&site, 0);
     let [first] = &asked.answers(&site)[..] else { panic!("one answer to one run") };
     fs::remove_dir_all(site.path("answers")).unwrap();
     fs::create_dir(site.path("answers")).unwrap();

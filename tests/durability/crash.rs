@@ -30,6 +30,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper,
 };
 
+use crate::faults::write_seen;
 use crate::support::{PROGRAM, Site, eventually, message, missing, needed, run};
 
 /// What changes the world, or starts or ends a process. A question mark: not every machine has it.
@@ -383,7 +384,7 @@ answer = "before"
     /// Puts the scene up for a victim, and says what is to be traced.
     fn scene(&self, kind: Kind, mode: Mode, victim: Victim, asked: &Asked) -> Traced {
         // a claim notes the time only if it is news
-        fs::write(self.site.path("state/seen"), format!("{:020}\n", 0)).unwrap();
+        write_seen(&self.site, 0);
         if kind == Kind::Keys {
             fs::write(self.site.path("trigger"), "").unwrap();
         }

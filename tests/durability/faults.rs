@@ -63,6 +63,11 @@ answer = "before"
     site
 }
 
+/// Has the spool believe that two clocks agreed on a time, in seconds since 1970.
+pub(crate) fn write_seen(site: &Site, time: u64) {
+    site.write("state/seen", &format!("{time:020} {time:020}\n"));
+}
+
 /// Whether the long run is wanted.
 pub(crate) fn long() -> bool {
     std::env::var_os("NETSYSRQ_TEST_LONG").is_some()
@@ -698,7 +703,7 @@ fn a_quota_that_is_used_up_is_met_like_a_full_disk() {
     assert_eq!(claimed.status, 0, "{claimed:?}");
     assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
     // an answer goes without its output; the time is noted only if it is news
-    site.write("state/seen", &format!("{:020}\n", now().after(Duration::from_secs(60)).unix()));
+    write_seen(&site, now().after(Duration::from_secs(60)).unix());
     let asked = Asked::new(&site, &["large"]);
     let options =
         ["-etrace=pwrite64", "-einject=pwrite64:error=EDQUOT:when=3"].map(ToOwned::to_owned);

@@ -6,14 +6,14 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::taking::{FileJournal, size};
-use super::{FileSpool, number, private, read_number};
+use super::{FileSpool, number, private};
 use crate::protocol::claim::{Admission, Here, Spent, Spool};
 use crate::protocol::job::{Journal, Name};
 use crate::protocol::keyring::Key;
@@ -59,9 +59,9 @@ impl FileSpool {
         let agreed = clock::now().min(issued).unix();
         let file = private().open(self.state.join("seen"))?;
         let Ok(()) = file.try_lock() else { return Ok(()) };
-        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        let seen = number::read(&self.state.join("seen")).unwrap_or(0);
         if agreed > seen {
-            file.write_all_at(number(agreed).as_bytes(), 0)?;
+            number::rewrite(&file, agreed)?;
         }
         Ok(())
     }

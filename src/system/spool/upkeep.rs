@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{FileSpool, check_owner, number, private, read_number, write_number};
+use super::{FileSpool, check_owner, number, private};
 use crate::protocol::journal;
 use crate::protocol::time::Time;
 use crate::system::marker;
@@ -38,7 +38,7 @@ impl FileSpool {
         }
         for part in ["seen", "low-water"] {
             if !state.join(part).exists() {
-                write_number(&state.join(part), 0)?;
+                number::write(&state.join(part), 0)?;
             }
         }
         make_reserve(state)?;
@@ -53,10 +53,10 @@ impl FileSpool {
     /// When it cannot be made durable.
     pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
         check_owner(state)?;
-        write_number(&state.join("seen"), 0)?;
-        if read_number(&state.join("low-water")).is_err() {
+        number::write(&state.join("seen"), 0)?;
+        if number::read(&state.join("low-water")).is_err() {
             // what it kept out was issued before this epoch
-            write_number(&state.join("low-water"), 0)?;
+            number::write(&state.join("low-water"), 0)?;
         }
         marker::write(state, epoch)
     }
@@ -70,7 +70,7 @@ impl FileSpool {
             let _still_full = fs::remove_dir_all(self.state.join("reserve"));
         }
         self.sweep()?;
-        let seen = read_number(&self.state.join("seen")).unwrap_or(0);
+        let seen = number::read(&self.state.join("seen")).unwrap_or(0);
         let limit = Time::from_unix(seen).before(history);
         let mark = private().open(self.state.join("low-water"))?;
         let Ok(()) = mark.try_lock() else { return Ok(()) };
@@ -85,7 +85,7 @@ impl FileSpool {
         }
         let Some(newest) = removable.last() else { return Ok(()) };
         let low_water = self.low_water()?.max(*newest);
-        mark.write_all_at(number(low_water).as_bytes(), 0)?;
+        number::rewrite(&mark, low_water)?;
         mark.sync_all()?;
         for hour in removable {
             // a claim that came before the mark may have been written since
