@@ -24,7 +24,8 @@ impl fmt::Display for Damage {
             None => f.write_str("its first symbols are wrong, so nothing is known of the rest")?,
             Some(expected) if found < expected => {
                 let lost = expected.saturating_sub(*found);
-                write!(f, "{lost} of its {expected} symbols are missing")?;
+                let verb = if lost == 1 { "is" } else { "are" };
+                write!(f, "{lost} of its {expected} symbols {verb} missing")?;
             }
             Some(expected) if found == expected => {
                 write!(f, "none of its {expected} symbols is missing, but some are changed")?;
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn counting_tells_lost_changed_and_surplus_symbols_apart() {
         let says = |expected, found| Damage { expected, found, line: None }.to_string();
-        assert_eq!(says(Some(236), 235), "1 of its 236 symbols are missing");
+        assert_eq!(says(Some(236), 235), "1 of its 236 symbols is missing");
         let changed = "none of its 236 symbols is missing, but some are changed";
         assert_eq!(says(Some(236), 236), changed);
         assert!(says(Some(236), 240).contains("240 symbols stand where 236 belong"));

@@ -91,7 +91,10 @@ pub fn find(kind: Kind, text: &str) -> Frames {
                 Some(body) if !frames.bodies.contains(&body) => frames.bodies.push(body),
                 Some(_) => {}
                 None => {
-                    damaged.get_or_insert_with(|| Damage { line: odd_line(text), ..damage(after) });
+                    damaged.get_or_insert_with(|| Damage {
+                        line: odd_line(kind, text),
+                        ..damage(after)
+                    });
                 }
             }
             rest = after;
@@ -162,11 +165,12 @@ fn damage(folded: &[u8]) -> Damage {
 }
 
 /// The first line behind the first marker that is not as it was written.
-fn odd_line(text: &str) -> Option<(usize, usize)> {
-    let is_marked = |line: &Vec<u8>| find_word(line, NAME.as_bytes()).is_some();
+fn odd_line(kind: Kind, text: &str) -> Option<(usize, usize)> {
     let lines = readings::lines(text);
-    let first = lines.iter().position(is_marked)?.checked_add(1)?;
-    let frame = lines.get(first..)?.iter().take_while(|line| !is_marked(line));
+    let begins = |line: &Vec<u8>| after_marker(kind, line).is_some();
+    let first = lines.iter().position(begins)?.checked_add(1)?;
+    let is_over = |line: &Vec<u8>| find_word(line, NAME.as_bytes()).is_some();
+    let frame = lines.get(first..)?.iter().take_while(|line| !is_over(line));
     let counts = frame.map(|line| symbols(line).count()).filter(|count| *count > 0);
     damage::odd_line(&counts.take(SYMBOLS_MAX).collect::<Vec<_>>())
 }
@@ -345,6 +349,8 @@ mod tests {
         let lost = Damage { expected: Some(count), found: count - 2, line: Some((3, 48)) };
         assert_eq!(damage(&without(3, 2)), lost);
         assert_eq!(damage(&without(3, 2).replace('\n', "\n> ")), lost);
+        let named = format!("Netsysrq asks web1: netsysrq\n\n{}", without(3, 2));
+        assert_eq!(damage(&named), lost, "plain words above the marker name it too");
         assert_eq!(damage(&without(3, 2).replace('\n', "")), Damage { line: None, ..lost });
         assert_eq!(damage(&without(1, 2)).expected, None);
         let changed = whole.replacen("9 ", "8 ", 1);
