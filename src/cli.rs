@@ -13,8 +13,10 @@ mod resume;
 mod sign;
 mod verify;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 
@@ -64,16 +66,29 @@ enum Verb {
 pub const TOOLS: [&str; 9] =
     ["sign", "keygen", "init", "check", "explain", "verify", "demo", "log", "resume"];
 
-/// Runs a tool.
+/// Why not everything could be printed.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
+/// Runs a tool, whose name and arguments `words` are.
 #[must_use]
-pub fn tool(arguments: &[String]) -> Tool {
-    let program = "netsysrq-mail".to_owned();
-    let line = match CommandLine::try_parse_from(std::iter::once(&program).chain(arguments)) {
+pub fn tool(words: impl Iterator<Item = OsString>) -> Tool {
+    let done = run(words);
+    let Some(error) = UNPRINTED.get() else { return done };
+    drop(writeln!(io::stderr(), "netsysrq-mail: standard output: {error}"));
+    Tool::CannotTell
+}
+
+fn run(words: impl Iterator<Item = OsString>) -> Tool {
+    let line = match CommandLine::try_parse_from(words) {
         Ok(line) => line,
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
             // a closed terminal has nobody to tell
             drop(error.print());
-            return if error.use_stderr() { Tool::Usage } else { Tool::Yes };
+            return Tool::Usage;
+        }
+        Err(help) => {
+            say(&help.to_string());
+            return Tool::Yes;
         }
     };
     let CommandLine { config, json, verb } = line;
@@ -105,7 +120,11 @@ fn say(text: &str) {
 }
 
 fn say_octets(octets: &[u8]) {
-    drop(io::stdout().write_all(octets));
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(octets).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(UNPRINTED.set(error)),
+        _ => {}
+    }
 }
 
 /// A path whose `~/` is the home directory that passwd gives us.

@@ -13,9 +13,9 @@ mod keys;
 mod reader;
 mod values;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, io};
 
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
@@ -114,8 +114,10 @@ pub fn own_state() -> PathBuf {
 /// # Errors
 /// Everything that is wrong with it, in the order of its lines.
 pub fn load(path: &Path) -> Result<Configuration, Vec<Fault>> {
-    let octets = trusted_file::read(path, Purpose::Public)
-        .map_err(|fault| vec![untrusted(path, None, &fault)])?;
+    let octets = trusted_file::read(path, Purpose::Public).map_err(|fault| {
+        let fault = untrusted(path, None, &fault);
+        vec![Fault { mend: mend_of_absence(path).unwrap_or(fault.mend), ..fault }]
+    })?;
     let text = String::from_utf8(octets.to_vec()).map_err(|_| {
         let what = "not UTF-8".to_owned();
         vec![Fault { path: path.to_owned(), line: None, what, mend: "write it in UTF-8".into() }]
@@ -146,6 +148,16 @@ fn untrusted(path: &Path, line: Option<usize>, fault: &Untrusted) -> Fault {
         format!("{}: {}", fault.path.display(), fault.why)
     };
     Fault { path: path.to_owned(), line, what, mend: fault.mend.clone() }
+}
+
+/// What to do where there is no configuration, or none that this user may read.
+fn mend_of_absence(path: &Path) -> Option<String> {
+    let kind = std::fs::File::open(path).err()?.kind();
+    if kind == io::ErrorKind::NotFound {
+        return Some("run netsysrq-mail init, or name another by --config".to_owned());
+    }
+    let is_roots = kind == io::ErrorKind::PermissionDenied && path == Path::new(SYSTEM);
+    is_roots.then(|| format!("it is root's; netsysrq-mail init makes {}", own_path().display()))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the edge of the process")]
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::panic;
 use std::process::ExitCode;
@@ -30,19 +31,21 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[String]) -> u8 {
     let first = arguments.first().map(String::as_str);
+    let tool = || cli::tool(std::env::args_os()).status();
     match verb(arguments) {
         Some(exec::STAGE) if first == Some(exec::STAGE) => {
             drop(exec::stage(arguments.get(1..).unwrap_or_default()));
             Tool::CannotTell.status()
         }
-        Some(verb) if cli::TOOLS.contains(&verb) => cli::tool(arguments).status(),
-        _ if matches!(first, Some("-h" | "--help" | "-V" | "--version" | "help")) => {
-            cli::tool(arguments).status()
+        Some(verb) if cli::TOOLS.contains(&verb) => tool(),
+        _ if matches!(first, Some("-h" | "--help" | "-V" | "--version" | "help")) => tool(),
+        // no mail system calls it so
+        Some("deliver") if matches!(arguments, [_, word] if word == "-h" || word == "--help") => {
+            let words = ["netsysrq-mail", "--help"];
+            cli::tool(words.map(OsString::from).into_iter()).status()
         }
         // a person, not a mail system
-        verb if verb != Some("deliver") && std::io::stdin().is_terminal() => {
-            cli::tool(arguments).status()
-        }
+        verb if verb != Some("deliver") && std::io::stdin().is_terminal() => tool(),
         _ => deliver::run(arguments),
     }
 }

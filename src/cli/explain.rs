@@ -77,7 +77,8 @@ struct Finding {
 }
 
 impl Finding {
-    fn new(place: &str, request: Option<&Request>, outcome: Outcome) -> Self {
+    /// `request` with the id of the key that it says it is signed by.
+    fn new(place: &str, request: Option<(&str, &Request)>, outcome: Outcome) -> Self {
         let Outcome { word, reason, why, claimed } = outcome;
         let mut text = format!("in {place}: {word}");
         if !reason.is_empty() {
@@ -87,9 +88,9 @@ impl Finding {
             text.push_str(&format!(": {why}"));
         }
         text.push('\n');
-        if let Some(request) = request {
+        if let Some((key, request)) = request {
             text.push_str(&format!(
-                "  asks {:?} for {:?}{}\n  signed {}, good until {}, nonce {}\n",
+                "  key {key:?} asks {:?} for {:?}{}\n  signed {}, good until {}, nonce {}\n",
                 request.audience,
                 request.command,
                 if request.dry { ", dry run" } else { "" },
@@ -100,8 +101,8 @@ impl Finding {
         }
         let json = json!({
             "place": place, "outcome": word, "reason": reason, "why": why,
-            "request": request.map(|r| json!({
-                "aud": r.audience, "cmd": r.command, "dry": r.dry, "cti": r.cti(),
+            "request": request.map(|(key, r)| json!({
+                "kid": key, "aud": r.audience, "cmd": r.command, "dry": r.dry, "cti": r.cti(),
                 "iat": r.issued.unix(), "exp": r.expires.unix(),
             })),
         });
@@ -111,13 +112,16 @@ impl Finding {
 
 fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Finding {
     let place = candidate.place().to_string();
-    let envelope = candidate.envelope().ok();
-    let request = envelope.and_then(|found| Request::decode(found.unverified_payload()).ok());
+    let request = candidate.envelope().ok().and_then(|found| {
+        let key = String::from_utf8_lossy(found.kid()).into_owned();
+        Some((key, Request::decode(found.unverified_payload()).ok()?))
+    });
     let outcome = match config {
         Ok(config) => judge(candidate, config),
         Err(fault) => Outcome::unknown("configuration", fault.clone()),
     };
-    Finding::new(&place, request.as_ref(), outcome)
+    let request = request.as_ref().map(|(key, request)| (key.as_str(), request));
+    Finding::new(&place, request, outcome)
 }
 
 fn judge(candidate: Candidate, config: &Configuration) -> Outcome {
@@ -134,6 +138,12 @@ fn judge(candidate: Candidate, config: &Configuration) -> Outcome {
     };
     let judged = match verified.judge(&config.policy, &ledger) {
         Ok(judged) => judged,
+        Err(Stop::Refused(Refusal::WrongHost)) => {
+            let names = config.policy.names.iter().chain(&config.policy.groups);
+            let names = names.map(String::as_str).collect::<Vec<_>>().join(", ");
+            let why = format!("{}: this one is {names}", Refusal::WrongHost);
+            return Outcome { why, ..Outcome::refused(Refusal::WrongHost) };
+        }
         Err(Stop::Refused(refusal)) => return Outcome::refused(refusal),
         Err(Stop::Deferred(deferral)) => {
             let (reason, why) = (deferral.reason(), deferral.to_string());

@@ -1,6 +1,6 @@
 //! `keygen`: a new key, and the stanza that makes a host know it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(super) fn run(options: &Options) -> Result<Tool, String> {
     say(&format!(
         "# for the host's configuration:\n[key.{id}]\n{key_lines}\n\
          answer_to   = \"you@example.com\"    # the one address that is answered\n\
-         allow       = [\"ping\", \"help\"]\n",
+         allow       = [\"ping\", \"help\", \"last\", \"revoke\"]    # and commands of that host\n",
     ));
     Ok(Tool::Yes)
 }
@@ -53,7 +53,11 @@ pub(super) fn new_key(path: &Path, comment: &str) -> Result<String, String> {
     write_new(path, text.as_bytes()).map_err(|error| failed(path, &error))?;
     let line = openssh::public_line(&key.verifying_key(), comment);
     let public = path.with_added_extension("pub");
-    write_new(&public, format!("{line}\n").as_bytes()).map_err(|error| failed(&public, &error))?;
+    write_new(&public, format!("{line}\n").as_bytes()).map_err(|error| {
+        // half a pair would pass for a whole one
+        drop(fs::remove_file(path));
+        failed(&public, &error)
+    })?;
     Ok(line)
 }
 
@@ -71,7 +75,14 @@ pub(super) fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> String {
-    format!("{}: {error}", path.display())
+    let mend = if error.kind() == io::ErrorKind::AlreadyExists {
+        "; nothing is overwritten: move it away first"
+    } else if error.kind() == io::ErrorKind::NotFound {
+        "; make its directory first"
+    } else {
+        ""
+    };
+    format!("{}: {error}{mend}", path.display())
 }
 
 /// The file's name as an id; `key` if there is nothing in it to make one of.

@@ -35,12 +35,12 @@ pub(super) struct Options {
     #[arg(long)]
     agent: bool,
     /// The key's id on the host
-    #[arg(long, value_name = "ID")]
-    key_id: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = key_id)]
+    key_id: Option<Id>,
     /// How long the request is good for
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     ttl: Duration,
-    /// Sign as of this time (RFC 3339, UTC) instead of now
+    /// Sign as of this time, such as 2026-11-21T06:30:00Z, instead of now
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339)]
     issued_at: Option<SystemTime>,
     /// Ask what would run, and run nothing
@@ -105,10 +105,20 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     Ok(Tool::CannotTell)
 }
 
+fn key_id(text: &str) -> Result<Id, String> {
+    let mend = "use a-z, 0-9 and -, a letter first, 32 at most";
+    Id::new(text).ok_or_else(|| format!("{text:?} is no key id; {mend}"))
+}
+
 fn sign(options: &Options, host: &Host) -> Result<Signed, String> {
-    let key_id = options.key_id.as_ref().or(host.key_id.as_ref());
-    let key_id = key_id.ok_or("which key is it there? give --key-id, or key_id in hosts.toml")?;
-    let key_id = Id::new(key_id).ok_or_else(|| format!("{key_id:?} is no key id"))?;
+    let key_id = match (&options.key_id, &host.key_id) {
+        (Some(id), _) => id.clone(),
+        (None, Some(id)) => key_id(id)?,
+        (None, None) => {
+            let stanza = format!("[host.{:?}] of hosts.toml", options.host);
+            return Err(format!("which key is it there? give --key-id, or key_id in {stanza}"));
+        }
+    };
     let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
     let request = request(options)?;
     if options.agent {

@@ -18,6 +18,8 @@ pub enum Unusable {
     Form,
     /// The passphrase is wrong.
     Passphrase,
+    /// The public half.
+    Public,
 }
 
 impl fmt::Display for Unusable {
@@ -26,6 +28,7 @@ impl fmt::Display for Unusable {
             Self::Encrypted => "the key needs a passphrase; use a terminal or --passphrase-fd",
             Self::Form => "neither an OpenSSH Ed25519 private key nor an HMAC secret in base64",
             Self::Passphrase => "wrong passphrase",
+            Self::Public => "this is the public half of a key; name the private one",
         })
     }
 }
@@ -35,6 +38,9 @@ impl fmt::Display for Unusable {
 /// # Errors
 /// [`Unusable`].
 pub fn read(text: &str, passphrase: Option<&str>) -> Result<Seal, Unusable> {
+    if openssh::public_key(text.trim()).is_ok() {
+        return Err(Unusable::Public);
+    }
     if !text.contains("PRIVATE KEY") {
         let secret =
             Zeroizing::new(Base64::decode_vec(text.trim_ascii()).map_err(|_| Unusable::Form)?);

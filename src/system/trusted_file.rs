@@ -13,6 +13,8 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+use super::accounts;
+
 /// The largest file that is read, in octets.
 const LARGEST: u64 = 1024 * 1024;
 
@@ -107,8 +109,13 @@ fn check_parents(path: &Path) -> Result<(), Untrusted> {
         return Err(untrusted(path, "a relative path".into(), "write it from / on"));
     }
     for directory in path.ancestors().skip(1) {
-        let metadata = fs::metadata(directory).map_err(|error| missing(directory, &error))?;
-        check_owner(directory, &metadata)?;
+        match fs::metadata(directory) {
+            Ok(metadata) => check_owner(directory, &metadata)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(missing(path, &error));
+            }
+            Err(error) => return Err(missing(directory, &error)),
+        }
     }
     Ok(())
 }
@@ -116,8 +123,9 @@ fn check_parents(path: &Path) -> Result<(), Untrusted> {
 fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
     let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
     if owner != 0 && owner != geteuid().as_raw() {
-        let why = format!("owned by uid {owner}");
-        return Err(untrusted(path, why, "chown it to root or to the user who runs this"));
+        let name = accounts::find(&owner.to_string()).map_or(owner.to_string(), |a| a.name);
+        let mend = format!("run this as {name}, or chown it to root or to the user who runs this");
+        return Err(untrusted(path, format!("it belongs to {name}"), &mend));
     }
     let sticky = metadata.is_dir() && mode & 0o1000 != 0;
     if mode & 0o002 != 0 && !sticky {
@@ -130,8 +138,10 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
 }
 
 fn missing(path: &Path, error: &io::Error) -> Untrusted {
-    let mend = if error.kind() == io::ErrorKind::NotFound { "make it" } else { "make it readable" };
-    untrusted(path, error.to_string(), mend)
+    match error.kind() == io::ErrorKind::NotFound {
+        true => untrusted(path, "there is no such file".into(), "make it, or name another"),
+        false => untrusted(path, error.to_string(), "make it readable"),
+    }
 }
 
 fn untrusted(path: &Path, why: String, mend: &str) -> Untrusted {

@@ -156,7 +156,7 @@ const ANSWERS: &[Mistake] = &[
         "\"file\"\nsigning_key",
         "\"sendmail\"\nsendmail = { path = \"@ROOT@/sendmail\" }\nsigning_key",
         "transport   =",
-        "@ROOT@/sendmail: No such file or directory (os error 2); make it",
+        "@ROOT@/sendmail: there is no such file; make it, or name another",
     ),
     mistake(
         "a sendmail program that cannot be run",
@@ -198,7 +198,7 @@ const ANSWERS: &[Mistake] = &[
         "\"file\"\n",
         "\"smtp\"\nsmtp = { host = \"localhost\", user = \"web1\", password_file = \"gone\" }\n",
         "smtp = {",
-        "@ROOT@/gone: No such file or directory (os error 2); make it",
+        "@ROOT@/gone: there is no such file; make it, or name another",
     ),
     mistake(
         "a port of no server",
@@ -219,7 +219,7 @@ const ANSWERS: &[Mistake] = &[
         "@ROOT@/host\"",
         "@ROOT@/gone\"",
         "signing_key =",
-        "@ROOT@/gone: No such file or directory (os error 2); make it",
+        "@ROOT@/gone: there is no such file; make it, or name another",
     ),
     mistake(
         "a host key on a relative path",
@@ -327,7 +327,7 @@ const KEYS: &[Mistake] = &[
         "secret_file = \"pager\"",
         "secret_file = \"gone\"",
         "secret_file =",
-        "@ROOT@/gone: No such file or directory (os error 2); make it",
+        "@ROOT@/gone: there is no such file; make it, or name another",
     ),
     mistake(
         "a secret that is a directory",
@@ -765,7 +765,7 @@ fn a_configuration_that_cannot_be_read_or_trusted_is_told_and_defers() {
             "missing",
             |site| fs::remove_file(site.path("config.toml")).unwrap(),
             "",
-            "No such file or directory (os error 2); make it",
+            "there is no such file; make it, or name another",
         ),
         (
             "a directory",
@@ -793,7 +793,7 @@ fn a_configuration_that_cannot_be_read_or_trusted_is_told_and_defers() {
                 std::os::unix::fs::symlink("gone", site.path("config.toml")).unwrap();
             },
             "",
-            "No such file or directory (os error 2); make it",
+            "there is no such file; make it, or name another",
         ),
         (
             "not UTF-8",
@@ -904,13 +904,13 @@ fn what_another_user_owns_is_told_and_defers() {
             "the configuration",
             |site| chown(site.path("config.toml"), Some(65534), None).unwrap(),
             "",
-            "owned by uid 65534; chown it to root or to the user who runs this",
+            "it belongs to nobody; run this as nobody, or chown it to root or to the user who runs this",
         ),
         (
             "the directory of the configuration",
             |site| chown(site.root(), Some(65534), None).unwrap(),
             "",
-            "@ROOT@: owned by uid 65534; chown it to root or to the user who runs this",
+            "@ROOT@: it belongs to nobody; run this as nobody, or chown it to root or to the user who runs this",
         ),
         (
             "a group that may write to the configuration",
@@ -925,13 +925,13 @@ fn what_another_user_owns_is_told_and_defers() {
             "the secret",
             |site| chown(site.path("pager"), Some(65534), None).unwrap(),
             "secret_file =",
-            "@ROOT@/pager: owned by uid 65534",
+            "@ROOT@/pager: it belongs to nobody",
         ),
         (
             "the host key",
             |site| chown(site.path("host"), Some(65534), None).unwrap(),
             "signing_key =",
-            "@ROOT@/host: owned by uid 65534",
+            "@ROOT@/host: it belongs to nobody",
         ),
     ]);
 }
@@ -1086,7 +1086,7 @@ fn check_says_what_is_missing_beside_the_configuration() {
     assert_eq!(checked.status, 1, "{checked:?}");
     for says in [
         "run netsysrq-mail init",
-        "[command.say] cannot be run: /bin/ehco: No such file or directory",
+        "[command.say] cannot be run: /bin/ehco: there is no such file",
         "cwd of [command.sleep], /nowhere, is no directory; make it",
     ] {
         assert!(checked.stdout.contains(says), "{says:?}: {checked:?}");

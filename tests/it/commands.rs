@@ -626,7 +626,7 @@ fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_ru
     let mode = |path: &Path, mode: u32| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    unavailable("missing", "bin/program: No such file or directory");
+    unavailable("missing", "bin/program: there is no such file");
     site.write_script("bin/program", &format!("#!/bin/sh\necho ran >>{root}/marks\n"));
     mode(&program, 0o644);
     unavailable("not executable", "bin/program: not a program");
@@ -648,7 +648,7 @@ fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_ru
         mode(&site.path("real"), 0o755);
         fs::rename(site.path("real"), &program).unwrap();
         std::os::unix::fs::chown(&program, Some(65534), None).unwrap();
-        unavailable("another user's", "bin/program: owned by uid 65534");
+        unavailable("another user's", "bin/program: it belongs to nobody");
         std::os::unix::fs::chown(&program, Some(0), None).unwrap();
         assert_eq!(headline(&site.ask(&["probe"])), "exit status 0");
         assert_eq!(site.marks(), 1, "once it is mended");

@@ -21,6 +21,7 @@ mod callers;
 mod commands;
 mod fixtures;
 mod interop;
+mod operator;
 mod pages;
 mod procmail;
 mod sending;
