@@ -1,5 +1,5 @@
 # make            a release build: static (musl) where that target can be had, else the default target
-# make install    DESTDIR=, PREFIX=/usr
+# make install    what was built: DESTDIR=, PREFIX=/usr
 # make uninstall
 # make check      ./test
 
@@ -13,10 +13,10 @@ MUSL   := x86_64-unknown-linux-musl
 TARGET ?= $(shell [ "$$(uname -m)" = x86_64 ] && \
 	{ rustup target list --installed 2>/dev/null | grep -qx $(MUSL) || rustup target add $(MUSL) >/dev/null 2>&1; } && \
 	echo $(MUSL))
-TARGET := $(TARGET)
 
 BUILD   := $(or $(CARGO_TARGET_DIR),target)
-PROGRAM := $(BUILD)/$(if $(TARGET),$(TARGET)/)release/netsysrq-mail
+# the latest, whatever it was built for: who installs may have no toolchain
+PROGRAM  = $(shell ls -t $(BUILD)/release/netsysrq-mail $(BUILD)/*/release/netsysrq-mail 2>/dev/null | head -n 1)
 
 BIN  := $(DESTDIR)$(PREFIX)/bin
 MAN  := $(DESTDIR)$(PREFIX)/share/man
@@ -27,13 +27,15 @@ all: build
 build:
 	$(CARGO) build --locked --release $(if $(TARGET),--target $(TARGET))
 
-install: build
-	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(DOC)/examples
+install:
+	@[ -n "$(PROGRAM)" ] || { echo "nothing is built: run make first, as the user who has the toolchain" >&2; exit 1; }
+	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(DOC)/docs
 	$(INSTALL) -m 0755 $(PROGRAM) $(BIN)/netsysrq-mail
 	$(INSTALL) -m 0644 docs/netsysrq-mail.1 $(MAN)/man1/netsysrq-mail.1
 	$(INSTALL) -m 0644 docs/netsysrq-mail.toml.5 $(MAN)/man5/netsysrq-mail.toml.5
 	$(INSTALL) -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DOC)
-	cp -R --no-preserve=ownership examples/. $(DOC)/examples
+	$(INSTALL) -m 0644 docs/*.md docs/vectors.json $(DOC)/docs
+	cp -R --no-preserve=ownership examples $(DOC)
 
 uninstall:
 	rm -f $(BIN)/netsysrq-mail $(MAN)/man1/netsysrq-mail.1 $(MAN)/man5/netsysrq-mail.toml.5
