@@ -288,16 +288,17 @@ fn become_command(arguments: &[String]) -> io::Result<io::Error> {
     if confined == "confined" {
         set_no_new_privs(true)?;
     }
-    stop_ignoring_signals()?;
+    let_signals_through()?;
     let error = Command::new(program).args(words).exec();
     Ok(io::Error::new(error.kind(), format!("{program}: {error}")))
 }
 
-/// Mail systems leave signals ignored (Exim: HUP, INT, USR1, TERM), and a command would ignore them too: a daemon that it
-/// restarts could not be stopped again. What has a handler gets its default back at exec. Unblocking them, and SIGPIPE,
-/// is left to [`CommandExt::exec`].
-fn stop_ignoring_signals() -> io::Result<()> {
+/// Mail systems leave signals ignored (Exim: HUP, INT, USR1, TERM) or blocked, and a command would inherit that: a daemon
+/// that it restarts could not be stopped again. What has a handler gets its default back at exec; SIGPIPE is left to
+/// [`CommandExt::exec`].
+fn let_signals_through() -> io::Result<()> {
     use signal_hook::consts::FORBIDDEN;
+    nix::sys::signal::SigSet::empty().thread_set_mask()?;
     // all but the real-time ones
     let mut signals = (1..32).filter(|signal| !FORBIDDEN.contains(signal));
     signals.try_for_each(|signal| signal_hook::flag::register(signal, Arc::default()).map(drop))

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -46,13 +47,10 @@ pub fn detach(name: &Name, journal: FileJournal, config: &Path) -> io::Result<()
         .map(drop)
 }
 
-/// Blocks SIGTERM in this process, not in its children: a command that stops the mail system must not stop its answer.
+/// Lets SIGTERM pass: a command that stops the mail system must not stop its answer. By a handler, of which exec leaves
+/// nothing to commands and mail systems; they would inherit a blocked signal.
 pub fn outlive_the_mail_system() {
-    use nix::sys::signal::{SigSet, Signal};
-    let mut terminate = SigSet::empty();
-    terminate.add(Signal::SIGTERM);
-    // fails for no signal set that is one
-    let _as_it_was = terminate.thread_block();
+    let _ends_as_before = signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default());
 }
 
 /// Standard input as a file: the job that [`detach`] gave us, on a descriptor that no child of ours inherits.

@@ -86,9 +86,9 @@ output_limit = "1MiB"
 run = ["/usr/bin/sudo", "-n", {restart}]
 no_new_privileges = false
 
-# what a command is given
+# what a command is given; dash would unblock signals
 [command.look]
-run = ["/bin/sh", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -a; env"]
+run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -a; env"]
 "#,
             home = self.home(),
             public = public.trim(),
