@@ -154,6 +154,10 @@ mod tests {
     impl Spool for Diary {
         type Journal = Self;
 
+        fn recall(&mut self, _: &Name) -> io::Result<bool> {
+            self.enter("recall").map(|()| false)
+        }
+
         fn admit(&mut self, _: &Key) -> io::Result<Admission> {
             self.enter("admit").map(|()| Admission::Within)
         }
@@ -309,14 +313,15 @@ mod tests {
     #[test]
     fn a_command_is_run_after_the_claim_and_its_start_are_written_and_answered_after_its_end_is() {
         let diary = tell(&site(Answering::After), "off", None);
-        let expected = "open admit spend queue running run:/sbin/off finished send:result answered";
+        let expected =
+            "open recall admit spend queue running run:/sbin/off finished send:result answered";
         assert_eq!(diary.read(), expected);
     }
 
     #[test]
     fn what_ends_the_machine_is_announced_before_it_is_started() {
         let diary = tell(&site(Answering::Before), "off", None);
-        let expected = "open admit spend queue notice send:notice noticed running run:/sbin/off \
+        let expected = "open recall admit spend queue notice send:notice noticed running run:/sbin/off \
                         finished send:result answered";
         assert_eq!(diary.read(), expected);
     }
@@ -326,9 +331,9 @@ mod tests {
         let drastic = tell(&site(Answering::After), "sysrq sub", None);
         assert!(drastic.read().contains("notice send:notice noticed running press:sub"));
         let report = tell(&site(Answering::After), "sysrq mtw", None);
-        assert!(report.read().starts_with("open admit spend queue running press:mtw"));
+        assert!(report.read().starts_with("open recall admit spend queue running press:mtw"));
         let unlisted = tell(&site(Answering::After), "sysrq b", None);
-        assert_eq!(unlisted.read(), "open admit spend finished send:result answered");
+        assert_eq!(unlisted.read(), "open recall admit spend finished send:result answered");
     }
 
     #[test]
@@ -346,7 +351,7 @@ mod tests {
     #[test]
     fn a_denied_request_is_spent_and_answered_and_nothing_is_run() {
         let diary = tell(&site(Answering::After), "unheard-of", None);
-        assert_eq!(diary.read(), "open admit spend finished send:result answered");
+        assert_eq!(diary.read(), "open recall admit spend finished send:result answered");
     }
 
     #[test]
@@ -362,12 +367,13 @@ mod tests {
         let site = site(Answering::Before);
         for (step, expected) in [
             ("open", "open"),
-            ("admit", "open admit"),
-            ("spend", "open admit spend"),
-            ("queue", "open admit spend queue"),
-            ("notice", "open admit spend queue notice"),
-            ("noticed", "open admit spend queue notice send:notice noticed"),
-            ("running", "open admit spend queue notice send:notice noticed running"),
+            ("recall", "open recall"),
+            ("admit", "open recall admit"),
+            ("spend", "open recall admit spend"),
+            ("queue", "open recall admit spend queue"),
+            ("notice", "open recall admit spend queue notice"),
+            ("noticed", "open recall admit spend queue notice send:notice noticed"),
+            ("running", "open recall admit spend queue notice send:notice noticed running"),
         ] {
             assert_eq!(tell(&site, "off", Some(step)).read(), expected, "fails at {step}");
         }

@@ -15,6 +15,12 @@ pub trait Spool {
     /// The journal of one job.
     type Journal: Journal;
 
+    /// Whether the nonce in `name` is spent. If so, that survives a power failure.
+    ///
+    /// # Errors
+    /// When it cannot be told, or not be made durable.
+    fn recall(&mut self, name: &Name) -> io::Result<bool>;
+
     /// Takes one request of `key` out of its hourly allowance.
     ///
     /// # Errors
@@ -105,11 +111,15 @@ impl Judged<'_> {
         spool: &mut S,
         message_id: Option<String>,
     ) -> Result<Claimed<S::Journal>, Stop> {
+        let name = self.verified().job_name();
+        // first: whoever has an old mail could else use up the allowance of its key
+        if spool.recall(&name)? {
+            return Err(Refusal::Replayed.into());
+        }
         let judged = match spool.admit(self.key())? {
             Admission::Over { answered } => self.with(Verdict::TooMany { answered }),
             Admission::Within => self,
         };
-        let name = judged.verified().job_name();
         let Here { now, boot, .. } = spool.here();
         let record = Record::Claimed {
             at: now,

@@ -562,6 +562,21 @@ fn over_its_allowance_a_key_is_denied_and_told_so_once_an_hour() {
     assert_eq!((site.deliver(&message(&pager)).status, site.marks()), (0, 3));
 }
 
+#[test]
+fn a_mail_that_comes_again_and_again_takes_nothing_from_the_allowance_of_its_key() {
+    let site = Site::new();
+    site.configure("[key.pager]", "per_hour = 2\n\n[key.pager]");
+    let old = message(&site.sign(&[], &["mark"]));
+    assert_eq!(site.deliver(&old).status, 0);
+    for _ in 0..5 {
+        let again = site.deliver(&old);
+        assert!(again.stderr.starts_with("refused reason=replayed "), "{again:?}");
+    }
+    let new = site.deliver(&message(&site.sign(&[], &["mark"])));
+    assert!(new.stderr.starts_with("accepted "), "{new:?}");
+    assert_eq!((site.marks(), site.answers().len()), (2, 2));
+}
+
 // --- crash
 
 /// Ends a process that this test started.

@@ -70,6 +70,14 @@ impl FileSpool {
 impl Spool for FileSpool {
     type Journal = FileJournal;
 
+    fn recall(&mut self, name: &Name) -> io::Result<bool> {
+        match File::open(self.path(name)) {
+            Ok(file) => self.sync(name, &file).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn admit(&mut self, key: &Key) -> io::Result<Admission> {
         let path = self.state.join("rate").join(key.id.as_str());
         match rate::take(&path, key.per_hour, 3600, self.now()) {
@@ -98,7 +106,7 @@ impl Spool for FileSpool {
             named => named,
         };
         let Some(file) = named? else {
-            self.sync(name, &File::open(self.path(name))?)?;
+            self.recall(name)?;
             return Ok(Spent::Again);
         };
         self.sync(name, &file)?;
