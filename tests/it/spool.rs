@@ -499,6 +499,20 @@ fn a_delivery_returns_before_its_command_has_ended_and_the_answer_comes_later() 
 }
 
 #[test]
+fn a_job_that_is_taken_up_keeps_its_room_for_the_records_to_come() {
+    let site = Site::new();
+    let go = site.path("go");
+    site.mark_then(&waiting_for(&go));
+    let mail = message(&site.sign(&[], &["mark"]));
+    assert_eq!(site.deliver_detached("mta", mail.as_bytes()).status, 0);
+    eventually("the command starts", || site.marks() == 1);
+    let job = site.claim().metadata().unwrap();
+    assert!(job.blocks() * 512 >= job.len() + 3900, "{} of {}", job.len(), job.blocks() * 512);
+    File::create(go).unwrap();
+    eventually("its record", || site.records().len() == 4);
+}
+
+#[test]
 fn a_claim_is_named_by_signed_octets_alone() {
     let site = Site::new();
     let signed = site.tool(&["--json"]);

@@ -8,11 +8,10 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 
-use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use super::taking::{FileJournal, size};
+use super::taking::{FileJournal, reserve, size};
 use super::{FileSpool, number, private};
 use crate::protocol::claim::{Admission, Here, Spent, Spool};
 use crate::protocol::job::{Journal, Name};
@@ -21,19 +20,16 @@ use crate::protocol::record::{End, Record};
 use crate::protocol::time::Time;
 use crate::system::{clock, rate};
 
-/// What a claim takes of the disk for the records to come.
-const PREALLOCATED: u64 = 4096;
-
 impl FileSpool {
     /// A claim with its lock held and its octets on the disk, but no name.
     fn nameless(&self, line: &[u8]) -> io::Result<NamedTempFile> {
         let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
         file.as_file().try_lock().map_err(io::Error::other)?;
         file.write_all(line)?;
-        let length = PREALLOCATED.saturating_add(size(line));
-        let room = fallocate(file.as_file(), FallocateFlags::KEEP_SIZE, 0, length);
         // not every file system can; the records then have to find room when they come
-        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) = room {
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) =
+            reserve(file.as_file(), size(line))
+        {
             return Err(error.into());
         }
         file.as_file().sync_all()?;

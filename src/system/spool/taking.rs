@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::FileSpool;
@@ -12,6 +13,9 @@ use crate::protocol::job::{Damaged, Journal, Name};
 use crate::protocol::journal;
 use crate::protocol::record::Record;
 use crate::protocol::take::Locked;
+
+/// What a claim takes of the disk for the records to come.
+const ROOM: u64 = 4096;
 
 /// The journal of one job, under its lock: the lock goes with the file.
 #[derive(Debug)]
@@ -88,8 +92,8 @@ impl FileSpool {
             Ok((state, good)) => {
                 // a torn record did not happen; a whole one may lack its line end
                 let whole = octets.get(..good).unwrap_or(&octets);
-                file.set_len(size(whole))?;
                 let mut journal = FileJournal { file, end: size(whole) };
+                journal.cut()?;
                 if good > octets.len() {
                     journal.write(b"\n")?;
                 }
@@ -132,16 +136,30 @@ impl FileJournal {
         self.file
     }
 
+    /// Takes away what stands behind the end, and only then: that gives up the room for the records to come.
+    fn cut(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() > self.end {
+            self.file.set_len(self.end)?;
+            let _as_there_is = reserve(&self.file, self.end);
+        }
+        Ok(())
+    }
+
     fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         let written = self.file.write_all_at(octets, self.end).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // leave no half of a record for the next one to be glued to
-            let _torn = self.file.set_len(self.end);
+            let _torn = self.cut();
             return Err(error);
         }
         self.end = self.end.saturating_add(size(octets));
         Ok(())
     }
+}
+
+/// Takes room on the disk for the records behind `end`.
+pub(super) fn reserve(file: &File, end: u64) -> Result<(), Errno> {
+    fallocate(file, FallocateFlags::KEEP_SIZE, 0, end.saturating_add(ROOM))
 }
 
 pub(super) fn size(octets: &[u8]) -> u64 {
