@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lettre::address::Envelope;
 use lettre::message::Mailbox as Address;
 use wait::Mailbox;
 use zeroize::Zeroizing;
@@ -186,11 +187,14 @@ fn describe(signed: &Signed) -> serde_json::Value {
 
 fn address(given: &Option<String>, known: &Option<String>, flag: &str) -> Result<Address, String> {
     let text = given.as_ref().or(known.as_ref()).ok_or(format!("give {flag} ADDRESS"))?;
-    text.parse().map_err(|_| format!("{flag} {text:?} is no mail address"))
+    let bare = || text.parse().map(|address| Address::new(None, address));
+    text.parse().or_else(|_| bare()).map_err(|_| format!("{flag} {text:?} is no mail address"))
 }
 
 fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {
+    let envelope = Envelope::new(Some(from.email.clone()), vec![to.email.clone()]);
     let built = lettre::Message::builder()
+        .envelope(envelope.map_err(|error| error.to_string())?)
         .from(from)
         .to(to)
         .subject("Request")

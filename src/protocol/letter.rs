@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lettre::Message;
+use lettre::address::{Address, Envelope};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
+use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
 
 use super::answer::{Digested, Stage, Statement};
 use super::cose::Seal;
@@ -106,9 +107,8 @@ impl Letterhead {
         let frame = frame::encode(Kind::Answer, &statement.seal(&self.key)?)?;
         let cti = report.request.cti();
         let id = format!("<{cti}.{}@{}>", report.stage.word(), self.host);
-        let mut builder = Message::builder()
-            .from(self.from.clone())
-            .to(report.key.answer_to.parse().ok()?)
+        let mut builder = self
+            .to(&report.key.answer_to)?
             .subject(format!("{} answers {}: {}", self.host, report.key.id, headline(report)))
             .message_id(Some(id))
             .date(system_time(report.now));
@@ -139,9 +139,8 @@ impl Letterhead {
             shown(command, ""),
             end.word()
         );
-        let mut mail = Message::builder()
-            .from(self.from.clone())
-            .to(to.parse().ok()?)
+        let mut mail = self
+            .to(to)?
             .subject(format!("{}: a request by {key}", self.host))
             .message_id(Some(format!("<{}.{}@{}>", job.cti, Stage::Copy.word(), self.host)))
             .date(system_time(now))
@@ -150,6 +149,15 @@ impl Letterhead {
             .ok()?;
         stamp(&mut mail, "auto-generated")?;
         String::from_utf8(mail.formatted()).ok().map(|text| text.replace("\r\n", "\n").into_bytes())
+    }
+
+    /// A mail to an address. Its envelope is given, and not read back from the header: what reads that knows neither
+    /// quoted words nor numbers for a domain.
+    fn to(&self, address: &str) -> Option<MessageBuilder> {
+        let to: Address = address.parse().ok()?;
+        let envelope = Envelope::new(None, vec![to.clone()]).ok()?;
+        let from = self.from.clone();
+        Some(Message::builder().envelope(envelope).from(from).to(Mailbox::new(None, to)))
     }
 
     fn statement(&self, report: &Report<'_>) -> Statement {

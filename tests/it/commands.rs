@@ -606,6 +606,25 @@ fn only_root_runs_commands_as_another_group() {
     }
 }
 
+// --- whom it answers
+
+#[test]
+fn an_address_of_any_form_that_is_taken_is_answered() {
+    for address in
+        ["alice@[127.0.0.1]", "alice@[IPv6:::1]", "\\\"a b\\\"@example.com", "a+b@example.com"]
+    {
+        let site = Site::new();
+        site.configure("alice@example.com", address);
+        site.configure("signing_key", "notify = [\"ops@[127.0.0.1]\"]\nsigning_key");
+        let delivered = site.deliver(&message(&site.sign(&[], &["mark"])));
+        assert_eq!((delivered.status, site.marks()), (0, 1), "{address}: {delivered:?}");
+        let answers = site.answers();
+        assert_eq!(answers.len(), 2, "{address}: {delivered:?}");
+        let to = format!("\nTo: {}\n", address.replace('\\', ""));
+        assert!(answers.iter().any(|answer| answer.contains(&to)), "{address}: {answers:?}");
+    }
+}
+
 // --- which programs
 
 #[test]
