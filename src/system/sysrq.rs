@@ -56,6 +56,9 @@ pub struct Keyboard {
     kmsg: Option<File>,
     real: bool,
     wait: Duration,
+    report: String,
+    /// Octets of the report beyond [`REPORT`].
+    dropped: u64,
 }
 
 impl Keyboard {
@@ -76,7 +79,8 @@ impl Keyboard {
             let _as_it_is = file.seek(SeekFrom::End(0));
         }
         let real = is_real(&trigger, &settings.trigger);
-        Ok(Self { trigger, kmsg, real, wait: settings.wait })
+        let (wait, report, dropped) = (settings.wait, String::new(), 0);
+        Ok(Self { trigger, kmsg, real, wait, report, dropped })
     }
 
     /// Presses the keys. Does not return where they end the machine.
@@ -88,23 +92,27 @@ impl Keyboard {
             let _as_it_is =
                 std::fs::write("/sys/fs/cgroup/cgroup.procs", std::process::id().to_string());
         }
-        let mut report = String::new();
         let mut pressed = 0_usize;
         for step in keys.steps() {
-            if let Err(error) = self.step(step, &mut report) {
+            if let Err(error) = self.step(step) {
                 let fault = format!("{step:?}: {error}");
-                report.push_str(&format!("{fault}, after {pressed} keys\n"));
+                self.report.push_str(&format!("{fault}, after {pressed} keys\n"));
                 let end = if pressed == 0 { End::NotStarted(fault) } else { End::Unknown };
-                return outcome(end, report, begun);
+                return self.outcome(end, begun);
             }
             pressed = pressed
                 .saturating_add(usize::from(matches!(step, Step::Press(_) | Step::Signal(..))));
         }
-        self.listen(SILENCE, &mut report, |_| false);
-        outcome(End::Done, report, begun)
+        self.listen(SILENCE, |_| false);
+        self.outcome(End::Done, begun)
     }
 
-    fn step(&mut self, step: Step, report: &mut String) -> io::Result<()> {
+    fn outcome(self, end: End, begun: Instant) -> Outcome {
+        let (output, dropped) = (self.report.into_bytes(), self.dropped);
+        Outcome { end, duration: Some(begun.elapsed()), output, dropped }
+    }
+
+    fn step(&mut self, step: Step) -> io::Result<()> {
         match step {
             Step::Press(key) => self.write(key),
             Step::Signal(_, signal) if self.real => {
@@ -120,14 +128,14 @@ impl Keyboard {
                 if self.kmsg.is_none() {
                     // the kernel cannot be heard: give it the time that it mostly takes
                     thread::sleep(SILENCE);
-                } else if !self.listen(self.wait, report, |text| text.trim_end().ends_with(line)) {
-                    report.push_str(&format!("no \"{line}\" within {:?}\n", self.wait));
+                } else if !self.listen(self.wait, |text| text.trim_end().ends_with(line)) {
+                    self.report.push_str(&format!("no \"{line}\" within {:?}\n", self.wait));
                 }
                 Ok(())
             }
             Step::Sync => {
                 if !sync(self.wait) {
-                    report.push_str(&format!("sync(2) took longer than {:?}\n", self.wait));
+                    self.report.push_str(&format!("sync(2) took longer than {:?}\n", self.wait));
                 }
                 Ok(())
             }
@@ -141,35 +149,36 @@ impl Keyboard {
     }
 
     /// Reads the kernel's lines until `done` says so of one, or for `wait`; whether it did.
-    fn listen(&mut self, wait: Duration, report: &mut String, done: impl Fn(&str) -> bool) -> bool {
+    fn listen(&mut self, wait: Duration, done: impl Fn(&str) -> bool) -> bool {
         let Some(kmsg) = &mut self.kmsg else { return false };
         let begun = Instant::now();
         let mut buffer = [0; 8192];
         loop {
+            let left = wait.saturating_sub(begun.elapsed());
             match kmsg.read(&mut buffer) {
                 Ok(count) if count > 0 => {
                     let lines = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
                     for text in lines.lines().map(message) {
-                        if report.len() < REPORT {
-                            report.push_str(text);
-                            report.push('\n');
+                        if self.report.len() < REPORT {
+                            self.report.push_str(text);
+                            self.report.push('\n');
+                        } else {
+                            let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+                            self.dropped = self.dropped.saturating_add(length).saturating_add(1);
                         }
                         if done(text) {
                             return true;
                         }
                     }
-                    continue;
                 }
                 // EPIPE: the kernel overwrote what we had not read; go on with what is left
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => continue,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Ok(_) | Err(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => pause(kmsg, left),
             }
-            let left = wait.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return false;
             }
-            pause(kmsg, left);
         }
     }
 }
@@ -218,10 +227,6 @@ fn is_real(trigger: &File, path: &Path) -> bool {
     let first =
         std::fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == FIRST_PID_NAMESPACE);
     proc && named && first && geteuid().is_root()
-}
-
-fn outcome(end: End, report: String, begun: Instant) -> Outcome {
-    Outcome { end, duration: Some(begun.elapsed()), output: report.into_bytes(), dropped: 0 }
 }
 
 #[cfg(test)]
@@ -277,6 +282,23 @@ mod tests {
             report,
             "sysrq: Emergency Sync\nEmergency Sync complete\nEmergency Remount complete\n"
         );
+    }
+
+    #[test]
+    fn a_kernel_that_never_stops_talking_is_heard_for_so_long_and_so_much_and_the_rest_is_counted()
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings { kmsg: "/dev/zero".into(), ..settings(directory.path()) };
+        std::fs::write(&settings.trigger, "").unwrap();
+        let (done, finished) = mpsc::channel();
+        thread::spawn(move || {
+            done.send(Keyboard::open(&settings).unwrap().press(&Keys::parse("s").unwrap()))
+                .unwrap();
+        });
+        let outcome = finished.recv_timeout(Duration::from_secs(30)).expect("it still listens");
+        assert_eq!(outcome.end, End::Done);
+        assert!((REPORT..REPORT + 9000).contains(&outcome.output.len()));
+        assert!(outcome.dropped > 8192, "{}", outcome.dropped);
     }
 
     #[test]
