@@ -129,9 +129,15 @@ impl Letterhead {
         Some(String::from_utf8(octets).ok()?.replace("\r\n", "\n").into_bytes())
     }
 
-    /// A line for somebody else: what was asked and what became of it. `None` if the address does not fit a mail.
+    /// A line for the `nth` other address: what was asked and what became of it. `None` if the address does not fit a mail.
     #[must_use]
-    pub fn notify(&self, to: &str, job: &Name, summary: &Summary, now: Time) -> Option<Vec<u8>> {
+    pub fn notify(
+        &self,
+        (nth, to): (usize, &str),
+        job: &Name,
+        summary: &Summary,
+        now: Time,
+    ) -> Option<Vec<u8>> {
         let Summary { key, command, verdict, end } = summary;
         let line = format!(
             "{key} asked {} for {}: {verdict}, {}",
@@ -142,7 +148,7 @@ impl Letterhead {
         let mut mail = self
             .to(to)?
             .subject(format!("{}: a request by {key}", self.host))
-            .message_id(Some(format!("<{}.{}@{}>", job.cti, Stage::Copy.word(), self.host)))
+            .message_id(Some(format!("<{}.{}.{nth}@{}>", job.cti, Stage::Copy.word(), self.host)))
             .date(system_time(now))
             .header(ContentType::TEXT_PLAIN)
             .body(format!("{line}\nNonce {}\n", job.cti))

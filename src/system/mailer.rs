@@ -14,6 +14,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
 use super::exec;
+use crate::protocol::answer::Stage;
 use crate::protocol::take::Letter;
 
 /// How answers leave this machine.
@@ -76,15 +77,21 @@ impl Transport {
     }
 }
 
-/// `TIME.key.cti.stage.eml`: written aside, synced, then named, so that a watcher never reads a half.
+/// `TIME.key.cti.stage.eml`: written aside, synced, then named, so that a watcher never reads a half. A copy has its
+/// address in the name: there may be several of one job.
 fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
     let mut file = NamedTempFile::with_prefix_in(".tmp", directory)?;
     file.write_all(letter.mail)?;
     file.as_file().sync_all()?;
     let time: String =
         super::clock::now().to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
-    let name = format!("{time}.{}.{}.eml", letter.job.file(), letter.stage.word());
-    file.persist(directory.join(name))?;
+    let mut name = format!("{time}.{}.{}", letter.job.file(), letter.stage.word());
+    if letter.stage == Stage::Copy {
+        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '@' | '.' | '-');
+        name.push('.');
+        name.extend(letter.to.chars().filter(plain).take(100));
+    }
+    file.persist(directory.join(name + ".eml"))?;
     File::open(directory)?.sync_all()
 }
 

@@ -165,8 +165,8 @@ impl Machine<'_> {
         letterhead: &Letterhead,
         addresses: &[String],
     ) {
-        for to in addresses {
-            let mail = letterhead.notify(to, job, summary, self.here().now);
+        for (nth, to) in addresses.iter().enumerate() {
+            let mail = letterhead.notify((nth, to), job, summary, self.here().now);
             let letter = mail.as_ref().map(|mail| Letter { stage: Stage::Copy, job, to, mail });
             let sent = letter.map(|letter| self.transport.send(&letter, NOTICE_DEADLINE));
             if let Some(Err(error)) = sent {

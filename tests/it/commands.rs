@@ -1,5 +1,6 @@
 //! Commands: what they are given, what they are kept from, how they are ended, and what is said of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -622,6 +623,23 @@ fn an_address_of_any_form_that_is_taken_is_answered() {
         assert_eq!(answers.len(), 2, "{address}: {delivered:?}");
         let to = format!("\nTo: {}\n", address.replace('\\', ""));
         assert!(answers.iter().any(|answer| answer.contains(&to)), "{address}: {answers:?}");
+    }
+}
+
+#[test]
+fn everybody_who_is_to_be_notified_gets_a_mail_of_their_own() {
+    let site = Site::new();
+    let addresses = "notify = [\"root@example.com\", \"ops@example.com\"]";
+    site.configure("signing_key", &format!("{addresses}\nsigning_key"));
+    assert_eq!(site.deliver(&message(&site.sign(&[], &["mark"]))).status, 0);
+    let answers = site.answers();
+    let ids: BTreeSet<&str> = answers
+        .iter()
+        .filter_map(|answer| answer.lines().find(|line| line.starts_with("Message-ID: ")))
+        .collect();
+    assert_eq!((answers.len(), ids.len()), (3, 3), "{answers:?}");
+    for to in ["To: root@example.com\n", "To: ops@example.com\n"] {
+        assert!(answers.iter().any(|answer| answer.contains(to)), "{to}");
     }
 }
 
