@@ -56,11 +56,13 @@ impl Mailbox {
                     for entry in entries.flatten() {
                         // what follows the colon are flags, which change
                         let name = entry.file_name();
-                        let base =
+                        let base: OsString =
                             name.to_string_lossy().split(':').next().unwrap_or_default().into();
-                        if known.insert(base)
+                        // one that is moved meanwhile is looked for again
+                        if !known.contains(&base)
                             && let Ok(mail) = fs::read(entry.path())
                         {
+                            known.insert(base);
                             mails.push(mail);
                         }
                     }
