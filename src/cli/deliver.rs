@@ -53,7 +53,9 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
         return Ending::NotForUs;
     }
     let config = config::load_or_say(&config::path(options.config.as_deref()));
-    log.state = config.as_ref().ok().map(|config| config.state.clone());
+    // where that cannot be told, the lines are counted where they mostly are
+    log.state =
+        Some(config.as_ref().map_or_else(|_| config::own_state(), |config| config.state.clone()));
     if search.candidates.is_empty() {
         log.write(&with_msgid(
             refused(Refusal::Damaged).unverified(),
@@ -68,7 +70,7 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
         Err(fault) => {
             let line =
                 Line::error("deferred").with("reason", "configuration").with("error", &fault);
-            log.write(&line);
+            log.write(&line.unverified());
             let ahead = |candidate: &Candidate| candidate.unverified_expiry() > Some(clock::now());
             if search.candidates.iter().any(ahead) { Ending::TryAgain } else { Ending::NotForUs }
         }
