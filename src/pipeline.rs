@@ -59,7 +59,8 @@ pub fn conclude<J: Journal>(
         Job::Settled(done) => finish(done, letterhead, host, settled)?,
         Job::Unsent(unsent) => unsent,
     };
-    unsent.answer(host).map(Ended::Answered)
+    let ended = if unsent.is_silent() { Ended::Silent } else { Ended::Answered };
+    unsent.answer(host).map(ended)
 }
 
 fn finish<J: Journal>(
@@ -83,6 +84,8 @@ pub enum Ended {
     Before,
     /// Nobody can be answered; why.
     Lost(String),
+    /// It is over, and nobody is to be answered: its key was told within the hour that it asks too often.
+    Silent(End),
 }
 
 #[cfg(test)]

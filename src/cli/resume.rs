@@ -111,7 +111,14 @@ fn take_up(
     name: &Name,
     options: &Options,
 ) -> io::Result<Tool> {
-    let Found::Taken(locked) = spool.take(name)? else { return Ok(Tool::Yes) };
+    let locked = match spool.take(name)? {
+        Found::Taken(locked) => locked,
+        Found::Busy | Found::Missing => return Ok(Tool::Yes),
+        Found::Damaged => {
+            log.write(&Line::error("damaged").with("job", &name.to_string()));
+            return Ok(Tool::Yes);
+        }
+    };
     let here = spool.here();
     if locked.state.next(here.now, &here.boot) == Next::Start && !options.wait {
         runner::detach(name, locked.journal, &config.path)?;
@@ -145,6 +152,7 @@ fn conclude(
     let about = |word: &str| Line::info(word).with("key", name.key.as_str()).with("cti", &name.cti);
     match ended {
         Ok(Ended::Answered(end)) => log.write(&about("answered").with("end", &end.word())),
+        Ok(Ended::Silent(end)) => log.write(&about("silent").with("end", &end.word())),
         Ok(Ended::Before) => {}
         Ok(Ended::Lost(why)) => log.write(&about("given-up").with("reason", &why)),
         Err(error) => {

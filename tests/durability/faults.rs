@@ -1285,6 +1285,27 @@ fn a_marker_that_is_cut_or_has_a_bit_flipped_defers_everything() {
 }
 
 #[test]
+fn a_job_that_is_damaged_is_left_alone_and_the_log_says_so_at_each_resume() {
+    let Some(strace) = strace() else { return };
+    let site = site();
+    let asked = Asked::new(&site, &["count"]);
+    let claim = asked.claimed(now()).to_line();
+    let options = ["-etrace=sendto".to_owned()];
+    // no journal, and one with the hole that lost power makes
+    for octets in ["x\n".to_owned(), format!("{claim}{}\n", "\0".repeat(30))] {
+        asked.write(&site, octets.as_bytes());
+        for _ in 0..2 {
+            let resumed = traced(&site, &strace, &options, &["resume", "--wait"], "");
+            let log = resumed.log();
+            let damaged = format!("damaged job={}", asked.name);
+            assert!(log.iter().any(|line| line.starts_with(&damaged)), "{octets:?}: {log:?}");
+            assert_eq!(fs::read_to_string(asked.job(&site)).unwrap(), octets);
+        }
+    }
+    assert_eq!((asked.runs(&site), asked.answers(&site).len()), (0, 0));
+}
+
+#[test]
 fn a_job_under_another_name_is_not_run() {
     let site = site();
     let asked = Asked::new(&site, &["count"]);

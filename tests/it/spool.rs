@@ -562,12 +562,13 @@ fn over_its_allowance_a_key_is_denied_and_told_so_once_an_hour() {
     let logs = [(); 4].map(|()| {
         let delivered = site.deliver(&message(&site.sign(&[], &["mark"])));
         assert_eq!(delivered.status, 0, "{delivered:?}");
-        delivered.stderr.lines().next().unwrap_or_default().to_owned()
+        delivered.stderr
     });
     assert!(logs[0].starts_with("accepted ") && logs[1].starts_with("accepted "), "{logs:?}");
     for log in &logs[2..] {
         assert!(log.starts_with("refused reason=too-many verdict=too-many key=alice "), "{logs:?}");
     }
+    assert!(logs[2].contains("\nanswered ") && logs[3].contains("\nsilent "), "{logs:?}");
     assert_eq!((site.marks(), site.claims().len(), site.answers().len()), (2, 4, 3));
     let said = site.answers().concat().matches("this key has asked too often").count();
     assert!(said >= 1, "nobody was told");

@@ -118,6 +118,11 @@ impl<J: Journal> Lost<J> {
 }
 
 impl<J: Journal> Unsent<J> {
+    /// Whether there is nothing to hand over.
+    pub fn is_silent(&self) -> bool {
+        self.mail.is_none()
+    }
+
     /// Hands the answer over, and writes down that it was.
     ///
     /// # Errors
