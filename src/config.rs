@@ -13,10 +13,11 @@ mod keys;
 mod reader;
 mod values;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fmt, io};
 
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
@@ -152,11 +153,12 @@ fn untrusted(path: &Path, line: Option<usize>, fault: &Untrusted) -> Fault {
 
 /// What to do where there is no configuration, or none that this user may read.
 fn mend_of_absence(path: &Path) -> Option<String> {
-    let kind = std::fs::File::open(path).err()?.kind();
-    if kind == io::ErrorKind::NotFound {
+    // not opened: it may be a FIFO
+    let error = rustix::fs::access(path, rustix::fs::Access::READ_OK).err()?;
+    if error == Errno::NOENT {
         return Some("run netsysrq-mail init, or name another by --config".to_owned());
     }
-    let is_roots = kind == io::ErrorKind::PermissionDenied && path == Path::new(SYSTEM);
+    let is_roots = error == Errno::ACCESS && path == Path::new(SYSTEM);
     is_roots.then(|| format!("it is root's; netsysrq-mail init makes {}", own_path().display()))
 }
 

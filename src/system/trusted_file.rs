@@ -1,12 +1,13 @@
 //! Files that decide what is run: opened first, then looked at, so that what was looked at is what is read.
 //!
-//! Trusted is what nobody but root and the effective user can change: the file, and every directory above it. A
+//! Trusted is what nobody but root and the effective user can change: the file, and every directory and link on the way. A
 //! directory that all may write to is trusted only with the sticky bit (`/tmp`), a group's only if the group is root's.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{fmt, io};
 
 use rustix::fs::OFlags;
@@ -17,6 +18,9 @@ use super::accounts;
 
 /// The largest file that is read, in octets.
 const LARGEST: u64 = 1024 * 1024;
+
+/// The most links that a path may lead over, as in the kernel.
+const LINKS: usize = 40;
 
 /// What a file is for: how private it has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +71,6 @@ pub fn read(path: &Path, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, Untrust
 /// # Errors
 /// [`Untrusted`] if not.
 pub fn check_program(path: &Path) -> Result<(), Untrusted> {
-    check_parents(path)?;
     // O_PATH: a program that may be run but not read is a program
     let (_, real) = open_real(path, OFlags::PATH)?;
     let metadata = fs::metadata(&real).map_err(|error| missing(path, &error))?;
@@ -79,7 +82,6 @@ pub fn check_program(path: &Path) -> Result<(), Untrusted> {
 }
 
 fn open(path: &Path, purpose: Purpose) -> Result<File, Untrusted> {
-    check_parents(path)?;
     // O_NONBLOCK: a FIFO must not stop a delivery
     let (file, real) = open_real(path, OFlags::NONBLOCK)?;
     let metadata = file.metadata().map_err(|error| missing(path, &error))?;
@@ -94,30 +96,60 @@ fn open(path: &Path, purpose: Purpose) -> Result<File, Untrusted> {
 }
 
 fn open_real(path: &Path, flags: OFlags) -> Result<(File, PathBuf), Untrusted> {
-    let real = fs::canonicalize(path).map_err(|error| missing(path, &error))?;
-    if real != path {
-        check_parents(&real)?;
-    }
+    let real = resolve(path)?;
     let flags = (flags | OFlags::NOFOLLOW).bits();
     let flags = i32::try_from(flags).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(flags).open(&real);
     file.map(|file| (file, real)).map_err(|error| missing(path, &error))
 }
 
-fn check_parents(path: &Path) -> Result<(), Untrusted> {
+/// Follows a path to its end. Who can change a directory or a link on the way decides where it leads.
+fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(untrusted(path, "a relative path".into(), "write it from / on"));
     }
-    for directory in path.ancestors().skip(1) {
-        match fs::metadata(directory) {
-            Ok(metadata) => check_owner(directory, &metadata)?,
+    let mut real = PathBuf::from("/");
+    let mut rest: Vec<OsString> = steps(path);
+    let mut links = 0_usize;
+    while let Some(step) = rest.pop() {
+        if step == ".." {
+            real.pop();
+            continue;
+        }
+        let at = real.join(step);
+        let metadata = match fs::symlink_metadata(&at) {
+            Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(missing(path, &error));
             }
-            Err(error) => return Err(missing(directory, &error)),
+            Err(error) => return Err(missing(&at, &error)),
+        };
+        check_owner(&at, &metadata)?;
+        if !metadata.is_symlink() {
+            real = at;
+            continue;
         }
+        links = links.saturating_add(1);
+        if links > LINKS {
+            return Err(untrusted(path, "too many links".into(), "name the file itself"));
+        }
+        let target = fs::read_link(&at).map_err(|error| missing(&at, &error))?;
+        if target.is_absolute() {
+            real = PathBuf::from("/");
+        }
+        rest.extend(steps(&target));
     }
-    Ok(())
+    Ok(real)
+}
+
+/// The names in a path, last first.
+fn steps(path: &Path) -> Vec<OsString> {
+    let steps = path.components().rev().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    });
+    steps.collect()
 }
 
 fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
@@ -126,6 +158,9 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
         let name = accounts::find(&owner.to_string()).map_or(owner.to_string(), |a| a.name);
         let mend = format!("run this as {name}, or chown it to root or to the user who runs this");
         return Err(untrusted(path, format!("it belongs to {name}"), &mend));
+    }
+    if metadata.is_symlink() {
+        return Ok(());
     }
     let sticky = metadata.is_dir() && mode & 0o1000 != 0;
     if mode & 0o002 != 0 && !sticky {
@@ -181,6 +216,32 @@ mod tests {
         assert_eq!(read(&path, Purpose::Public).unwrap_err().path, directory.path());
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o1777)).unwrap();
         assert!(read(&path, Purpose::Public).is_ok(), "sticky, as /tmp");
+    }
+
+    #[test]
+    fn a_link_is_followed_through_directories_that_nobody_else_can_write_and_no_others() {
+        let (directory, path) = file(0o644);
+        let link = |name: &str, target: &Path| {
+            let link = directory.path().join(name);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            link
+        };
+        // link -> way/on -> ../file
+        fs::create_dir(directory.path().join("way")).unwrap();
+        link("way/on", Path::new("../file"));
+        let first = link("link", Path::new("way/on"));
+        assert!(read(&first, Purpose::Public).is_ok());
+        let way = directory.path().join("way");
+        fs::set_permissions(&way, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(read(&first, Purpose::Public).unwrap_err().path, way);
+        fs::set_permissions(&way, fs::Permissions::from_mode(0o755)).unwrap();
+        if geteuid().is_root() {
+            std::os::unix::fs::lchown(way.join("on"), Some(65534), None).unwrap();
+            assert_eq!(read(&first, Purpose::Public).unwrap_err().path, way.join("on"));
+        }
+        let round = link("round", Path::new("round"));
+        assert_eq!(read(&round, Purpose::Public).unwrap_err().why, "too many links");
+        assert!(read(&path, Purpose::Public).is_ok());
     }
 
     #[test]

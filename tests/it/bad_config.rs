@@ -765,7 +765,7 @@ fn a_configuration_that_cannot_be_read_or_trusted_is_told_and_defers() {
             "missing",
             |site| fs::remove_file(site.path("config.toml")).unwrap(),
             "",
-            "there is no such file; make it, or name another",
+            "there is no such file; run netsysrq-mail init",
         ),
         (
             "a directory",
@@ -793,7 +793,7 @@ fn a_configuration_that_cannot_be_read_or_trusted_is_told_and_defers() {
                 std::os::unix::fs::symlink("gone", site.path("config.toml")).unwrap();
             },
             "",
-            "there is no such file; make it, or name another",
+            "there is no such file; run netsysrq-mail init",
         ),
         (
             "not UTF-8",
