@@ -7,7 +7,11 @@ use serde_json::json;
 use super::say;
 use crate::config::{self, Configuration, Fault};
 use crate::exit::Tool;
-use crate::protocol::command::{Answering, Word};
+use crate::protocol::command::{Answering, Command, Word};
+use crate::protocol::id::Id;
+use crate::protocol::keyring::Key;
+use crate::protocol::sysrq::Keys;
+use crate::system::clock;
 use crate::system::spool::FileSpool;
 
 /// Looks, prints, and changes nothing.
@@ -59,46 +63,93 @@ impl Findings {
 }
 
 fn installation(config: &Configuration, findings: &mut Findings) {
-    let path = config.path.as_path();
-    if let Err(error) = FileSpool::open(&config.state).and_then(|spool| spool.ledger().map(drop)) {
-        findings.error(path, &error.to_string(), "until then every request is deferred");
-    }
+    let revoked = spool(config, findings);
     for command in config.policy.commands.values() {
-        if let Some(fault) = &command.fault {
-            let what = format!("[command.{}] cannot be run: {fault}", command.id);
-            findings.error(path, &what, "until then its requests are answered as unavailable");
-        }
-        if !Path::new(&command.cwd).is_dir() {
-            let what = format!("cwd of [command.{}], {}, is no directory", command.id, command.cwd);
-            findings.error(path, &what, "make it");
-        }
-        if command.answer == Answering::After && ends_the_machine(&command.run) {
-            let what =
-                format!("[command.{}] may end the machine before it is answered", command.id);
-            findings.note(path, &what, "set answer = \"before\"");
-        }
+        check_command(command, &config.path, findings);
     }
     if config.keyring.keys().next().is_none() {
-        findings.note(path, "there is no key, so nobody can ask for anything", "add a [key.X]");
+        let what = "there is no key, so nobody can ask for anything";
+        findings.note(&config.path, what, "add a [key.X]");
     }
     for key in config.keyring.keys() {
-        if key.allow.is_empty() && key.sysrq.is_empty() {
-            let what = format!("[key.{}] may ask for nothing", key.id);
-            findings.note(path, &what, "name commands in allow");
+        check_key(key, config, &revoked, findings);
+    }
+}
+
+/// Which keys were revoked by a request.
+fn spool(config: &Configuration, findings: &mut Findings) -> Vec<Id> {
+    let until_then = "until then every request is deferred";
+    match FileSpool::open(&config.state).map(|spool| (spool.ledger(), spool.faults())) {
+        Err(error) => findings.error(&config.path, &error.to_string(), until_then),
+        Ok((ledger, faults)) => {
+            for (path, what, mend) in &faults {
+                findings.error(path, what, mend);
+            }
+            match ledger {
+                Ok(ledger) => return ledger.revoked,
+                Err(error) if faults.is_empty() => {
+                    findings.error(&config.path, &error.to_string(), until_then);
+                }
+                Err(_) => {}
+            }
         }
+    }
+    Vec::new()
+}
+
+fn check_command(command: &Command, path: &Path, findings: &mut Findings) {
+    let id = &command.id;
+    if let Some(fault) = &command.fault {
+        let what = format!("[command.{id}] cannot be run: {fault}");
+        findings.error(path, &what, "until then its requests are answered as unavailable");
+    }
+    if !Path::new(&command.cwd).is_dir() {
+        let what = format!("cwd of [command.{id}], {}, is no directory", command.cwd);
+        findings.error(path, &what, "make it");
+    }
+    if command.answer == Answering::After && ends_the_machine(&command.run) {
+        let what = format!("[command.{id}] may end the machine before it is answered");
+        findings.note(path, &what, "set answer = \"before\"");
+    }
+}
+
+fn check_key(key: &Key, config: &Configuration, revoked: &[Id], findings: &Findings) {
+    let note = |what: &str, mend: &str| {
+        findings.note(&config.path, &format!("[key.{}] {what}", key.id), mend);
+    };
+    if key.allow.is_empty() && key.sysrq.is_empty() {
+        note("may ask for nothing", "name commands in allow");
+    }
+    if key.per_hour == 0 {
+        note("may ask for nothing: per_hour = 0", "let it ask a few times an hour");
+    }
+    if let Some(end) = key.not_after.filter(|end| *end <= clock::now()) {
+        note(&format!("was good until {end}"), "take not_after out, or the key");
+    }
+    if key.revoked {
+        note("is revoked", "take revoked = true out, or the key");
+    }
+    if revoked.contains(&key.id) {
+        let file = config.state.join("revoked").join(key.id.as_str());
+        note("was revoked by a request", &format!("remove {} to lift that", file.display()));
+    }
+    let presses =
+        !key.sysrq.is_empty() || key.allow.iter().any(|id| Keys::of_command(id.as_str()).is_some());
+    if let (true, Some(fault)) = (presses, &config.policy.sysrq_fault) {
+        let mend =
+            "pressing keys takes root: run the filter as root, or allow a command that runs sudo";
+        note(&format!("may press SysRq keys, which cannot be done here: {fault}"), mend);
     }
 }
 
 fn ends_the_machine(run: &[Word]) -> bool {
-    let words: Vec<&str> = run
-        .iter()
-        .filter_map(|word| match word {
-            Word::Literal(text) => Some(text.as_str()),
-            Word::Placeholder(_) => None,
-        })
-        .collect();
-    let ends = ["poweroff", "reboot", "shutdown", "halt", "kexec"];
-    let program = words.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
-    ends.contains(&program)
-        || (program == "systemctl" && words.iter().any(|word| ends.contains(word)))
+    let names = run.iter().filter_map(|word| match word {
+        Word::Literal(text) => text.rsplit('/').next(),
+        Word::Placeholder(_) => None,
+    });
+    let names: Vec<&str> = names.collect();
+    let ends = |name: &&str| matches!(*name, "poweroff" | "reboot" | "shutdown" | "halt" | "kexec");
+    let passes_on = ["systemctl", "sudo", "doas", "env", "nice", "systemd-run"];
+    let is_passed_on = names.first().is_some_and(|name| passes_on.contains(name));
+    names.iter().take(if is_passed_on { names.len() } else { 1 }).any(ends)
 }

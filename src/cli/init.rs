@@ -12,8 +12,8 @@ use super::{keygen, say};
 use crate::config;
 use crate::exit::Tool;
 use crate::protocol::openssh;
-use crate::system::clock;
-use crate::system::spool::FileSpool;
+use crate::system::spool::{FileSpool, Made};
+use crate::system::{clock, marker};
 
 /// Options of `init`.
 #[derive(clap::Args, Debug)]
@@ -112,19 +112,30 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
     let now = clock::now();
     if !fence {
         let made = FileSpool::init(state, now).map_err(failed)?;
-        if made {
-            say(&format!("made {}: requests signed before {now} are refused\n", state.display()));
+        match made {
+            Made::Nothing => {}
+            Made::Parts => say(&format!("made what was missing in {}\n", state.display())),
+            Made::Spool => say(&format!(
+                "made {}: requests signed before {now}, less the skew, are refused; \
+                 if there was a spool before, run netsysrq-mail init --fence now\n",
+                state.display()
+            )),
         }
-        return Ok(made);
+        return Ok(made != Made::Nothing);
     }
     let loaded = config::load_or_say(config)?;
     // what a clock ahead by the skew signed before now says that it was signed before this
     let cut = now.after(loaded.policy.skew);
     let epoch = cut.after(loaded.policy.skew);
-    if !FileSpool::init(state, epoch).map_err(failed)? {
+    if marker::exists(state) {
         FileSpool::fence(state, epoch).map_err(failed)?;
+    } else {
+        FileSpool::init(state, epoch).map_err(failed)?;
     }
-    say(&format!("fenced {}: requests signed before {cut} are refused\n", state.display()));
+    say(&format!(
+        "fenced {}: requests signed before {cut} are refused; sign new ones after that\n",
+        state.display()
+    ));
     for key in loaded.keyring.keys().filter(|key| key.max_ttl > LONG) {
         let ttl = humantime::format_duration(key.max_ttl);
         say(&format!("  what [key.{}] signed ahead, up to {ttl}, is void\n", key.id));

@@ -59,7 +59,11 @@ impl Reader<'_> {
                 let directory = file.directory.get_ref().0.clone();
                 if let Err(error) = mailer::check_directory(&directory) {
                     let what = format!("{}: {error}", directory.display());
-                    self.fault(&file.directory, &what, "make the directory");
+                    self.fault(
+                        &file.directory,
+                        &what,
+                        "make a directory that this user may write to",
+                    );
                     return None;
                 }
                 Some(Transport::File(directory))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{SmtpTransport, Transport as _};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{Access, MemfdFlags, access, memfd_create};
 use tempfile::NamedTempFile;
 
 use super::exec;
@@ -197,9 +197,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// When it is not, or is no directory.
 pub fn check_directory(directory: &Path) -> io::Result<()> {
-    if fs::metadata(directory)?.is_dir() {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::NotADirectory.into())
+    if !fs::metadata(directory)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
     }
+    Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
 }

@@ -15,6 +15,8 @@ use crate::protocol::frame::crc32;
 use crate::protocol::time::Time;
 
 const NAME: &str = "marker";
+/// The mend of a spool that is not there. What a lost one had accepted is refused by a fence alone.
+pub(super) const MAKE: &str = "run netsysrq-mail init; with --fence if there was one before";
 const FIRST_LINE: &str = "netsysrq-mail spool 1";
 
 /// Reads the epoch of a spool that is ours.
@@ -25,7 +27,7 @@ pub fn read(state: &Path) -> io::Result<Time> {
     let path = state.join(NAME);
     let octets = fs::read(&path).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
-            return fault(state, "there is no spool here", "run netsysrq-mail init");
+            return fault(state, "there is no spool here", MAKE);
         }
         error
     })?;

@@ -35,6 +35,7 @@ use crate::protocol::journal;
 use crate::protocol::policy::Ledger;
 use crate::protocol::time::Time;
 pub use taking::{FileJournal, Found};
+pub use upkeep::Made;
 
 /// An open spool of ours.
 #[derive(Debug)]
@@ -77,7 +78,8 @@ impl FileSpool {
 
     fn revoked(&self) -> io::Result<Vec<Id>> {
         let mut ids = Vec::new();
-        for entry in fs::read_dir(self.state.join("revoked"))? {
+        let directory = self.state.join("revoked");
+        for entry in fs::read_dir(&directory).map_err(|error| named(&directory, &error))? {
             ids.extend(entry?.file_name().to_str().and_then(Id::new));
         }
         Ok(ids)
@@ -146,7 +148,8 @@ impl FileSpool {
         loop {
             for n in 0..count.max(1) {
                 let path = self.state.join("slots").join(n.to_string());
-                let file = private().create(true).truncate(false).open(path)?;
+                let file = private().create(true).truncate(false).open(&path);
+                let file = file.map_err(|error| named(&path, &error))?;
                 match file.try_lock() {
                     Ok(()) => return Ok(file),
                     Err(fs::TryLockError::WouldBlock) => {}
@@ -183,6 +186,11 @@ impl FileSpool {
     }
 }
 
+/// An error with the file that it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
@@ -192,8 +200,8 @@ fn private() -> OpenOptions {
 /// One user a spool: another would leave files that the first cannot read.
 fn check_owner(state: &Path) -> io::Result<()> {
     let metadata = fs::metadata(state).map_err(|error| {
-        let mend = "; run netsysrq-mail init";
-        let mend = if error.kind() == io::ErrorKind::NotFound { mend } else { "" };
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let mend = if is_missing { format!("; {}", marker::MAKE) } else { String::new() };
         io::Error::new(error.kind(), format!("{}: {error}{mend}", state.display()))
     })?;
     let (owner, mode) = (metadata.uid(), metadata.permissions().mode());

@@ -135,14 +135,14 @@ const ANSWERS: &[Mistake] = &[
         "@ROOT@/answers",
         "@ROOT@/gone",
         "directory =",
-        "@ROOT@/gone: No such file or directory (os error 2); make the directory",
+        "@ROOT@/gone: No such file or directory (os error 2); make a directory that this user may write to",
     ),
     mistake(
         "files in a directory that is a file",
         "@ROOT@/answers",
         "@ROOT@/alice",
         "directory =",
-        "@ROOT@/alice: not a directory; make the directory",
+        "@ROOT@/alice: not a directory; make a directory that this user may write to",
     ),
     mistake(
         "files in a relative directory",
@@ -1091,6 +1091,34 @@ fn check_says_what_is_missing_beside_the_configuration() {
     ] {
         assert!(checked.stdout.contains(says), "{says:?}: {checked:?}");
     }
+}
+
+#[test]
+fn check_notes_what_a_key_or_a_command_cannot_do() {
+    let site = Site::new();
+    site.configure("[key.pager]", "per_hour = 0\nnot_after = 2020-12-31T00:00:00Z\n[key.pager]");
+    site.configure(
+        "\"mark\"]\n\n[command",
+        "\"mark\", \"reboot-safe\"]\nrevoked = true\n\n[command",
+    );
+    let config = site.read("config.toml");
+    let sudo = "[command.off]\nrun = [\"/usr/bin/env\", \"-i\", \"/sbin/poweroff\"]";
+    let sysrq = "[sysrq]\ntrigger = \"/nonexistent\"";
+    site.write("config.toml", &format!("{config}\n{sudo}\n{sysrq}\n"));
+    let checked = site.tool(&["check"]);
+    assert_eq!(checked.status, 0, "{checked:?}");
+    for says in [
+        "[key.alice] may ask for nothing: per_hour = 0; ",
+        "[key.alice] was good until 2020-12-31T00:00:00Z; ",
+        "[key.pager] is revoked; ",
+        "[key.pager] may press SysRq keys, which cannot be done here: /nonexistent: No such file",
+        "[command.off] may end the machine before it is answered; set answer = \"before\"",
+    ] {
+        assert!(checked.stdout.contains(says), "{says:?}: {checked:?}");
+    }
+    fs::write(site.path("state/revoked/alice"), "").unwrap();
+    let checked = site.tool(&["check"]).stdout;
+    assert!(checked.contains("[key.alice] was revoked by a request; remove "), "{checked}");
 }
 
 /// The configuration of design and manual, made to name what is here.

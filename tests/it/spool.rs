@@ -195,6 +195,42 @@ fn a_lost_part_of_the_spool_defers_or_is_made_again_and_never_runs_a_request_twi
     }
 }
 
+#[test]
+fn what_a_restore_has_left_out_is_told_by_check_and_made_again_by_init() {
+    let lose = |site: &Site, part: &str| {
+        let lost = site.path("state").join(part);
+        fs::remove_file(&lost).or_else(|_| fs::remove_dir_all(&lost)).unwrap();
+    };
+    let tells = |site: &Site, part: &str| {
+        let checked = site.tool(&["check"]);
+        let path = site.path("state").join(part).display().to_string();
+        let finding = format!("error: {path}: No such file");
+        assert!(checked.status == 1 && checked.stdout.contains(&finding), "{part}: {checked:?}");
+    };
+    for part in ["rate", "revoked", "slots", "spool/tmp", "seen"] {
+        let site = site();
+        for mend in [&["init"][..], &["init", "--fence"]] {
+            lose(&site, part);
+            tells(&site, part);
+            let made = site.tool(mend);
+            assert_eq!(made.status, 0, "{part}: {made:?}");
+            assert_eq!(site.tool(&["check"]).status, 0, "{part}: {made:?}");
+        }
+        // what knew which nonces are spent is not made again as if nothing were
+        for part in ["low-water", "spool"] {
+            lose(&site, part);
+            tells(&site, part);
+            let refused = site.tool(&["init"]);
+            assert_eq!(refused.status, 75, "{part}: {refused:?}");
+            let says = format!("its {part} is missing; run netsysrq-mail init --fence");
+            assert!(refused.stderr.contains(&says), "{part}: {refused:?}");
+            assert_eq!(site.tool(&["init", "--fence"]).status, 0, "{part}");
+            assert_eq!(site.tool(&["check"]).status, 0, "{part}");
+        }
+        site.mends_by_fencing();
+    }
+}
+
 // --- disks
 
 /// Runs a shell script with mounts of its own; `None`, said loudly, where that cannot be had.
@@ -230,7 +266,7 @@ fn a_read_only_spool_defers_and_is_left_as_it_was() {
     "#;
     let Some(deferred) = with_mounts(&site, script, request.as_bytes()) else { return };
     assert_eq!((deferred.status, site.marks(), site.answers().len()), (75, 0, 0), "{deferred:?}");
-    assert!(deferred.stderr.contains("deferred reason=spool error=\"Read-only"), "{deferred:?}");
+    assert!(deferred.stderr.contains("/state/rate/alice: Read-only"), "{deferred:?}");
     assert_eq!(tree(&site.path("state")), before);
     assert_eq!((site.deliver(&request).status, site.marks()), (0, 1), "once it is writable");
 }

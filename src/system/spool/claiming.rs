@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::taking::{FileJournal, reserve, size};
-use super::{FileSpool, number, private};
+use super::{FileSpool, named, number, private};
 use crate::protocol::claim::{Admission, Here, Spent, Spool};
 use crate::protocol::job::{Journal, Name};
 use crate::protocol::keyring::Key;
@@ -23,7 +23,9 @@ use crate::system::{clock, rate};
 impl FileSpool {
     /// A claim with its lock held and its octets on the disk, but no name.
     fn nameless(&self, line: &[u8]) -> io::Result<NamedTempFile> {
-        let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
+        let directory = self.state.join("spool/tmp");
+        let file = NamedTempFile::new_in(&directory);
+        let mut file = file.map_err(|error| named(&directory, &error))?;
         file.as_file().try_lock().map_err(io::Error::other)?;
         file.write_all(line)?;
         // not every file system can; the records then have to find room when they come
@@ -79,7 +81,7 @@ impl Spool for FileSpool {
         match rate::take(&path, key.per_hour, 3600, self.now()) {
             // an allowance that cannot be kept on a full disk must not stop the one who would empty it
             Err(error) if is_full(&error) => Ok(Admission::Within),
-            admission => admission,
+            admission => admission.map_err(|error| named(&path, &error)),
         }
     }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::private;
+use super::{named, private};
 
 /// How often a reader looks, and how long it waits in between: a writer may be held up in mid-copy.
 const LOOKS: u32 = 100;
@@ -33,7 +33,7 @@ pub(super) fn write(path: &Path, value: u64) -> io::Result<()> {
 /// When the file cannot be read, or holds no number, or no whole one for a second.
 pub(super) fn read(path: &Path) -> io::Result<u64> {
     for _ in 0..LOOKS {
-        match parse(&fs::read_to_string(path)?) {
+        match parse(&fs::read_to_string(path).map_err(|error| named(path, &error))?) {
             Some((first, second)) if first == second => return Ok(first),
             Some(_) => std::thread::sleep(PAUSE),
             None => break,

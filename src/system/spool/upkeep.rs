@@ -6,8 +6,11 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::{FileSpool, check_owner, number, private};
 use crate::protocol::journal;
@@ -23,28 +26,40 @@ const NAMELESS: Duration = Duration::from_secs(86400);
 /// How many buckets are removed at a time.
 const PRUNED_AT_ONCE: usize = 2;
 
+/// What holds no nonce: made anew where it is missing. A restore may leave out directories that were empty.
+const DIRECTORIES: [&str; 4] = ["spool/tmp", "rate", "revoked", "slots"];
+
+/// What making a spool has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It was there, and whole.
+    Nothing,
+    /// It was there, and what it lacked was made.
+    Parts,
+    /// There was none.
+    Spool,
+}
+
 impl FileSpool {
-    /// Makes what is missing of a spool. `false` if it was there already.
+    /// Makes a spool, or what is missing of one.
     ///
     /// # Errors
-    /// When a part of it cannot be made durable.
-    pub fn init(state: &Path, epoch: Time) -> io::Result<bool> {
-        if marker::exists(state) {
-            return Ok(false);
+    /// When a part of it cannot be made durable, or what is missing knew which nonces are spent.
+    pub fn init(state: &Path, epoch: Time) -> io::Result<Made> {
+        if !marker::exists(state) {
+            make_directory(state)?;
+            make_parts(state)?;
+            marker::write(state, epoch)?;
+            return Ok(Made::Spool);
         }
-        make_directory(state)?;
-        for part in ["spool", "spool/tmp", "rate", "revoked", "slots"] {
-            make_directory(&state.join(part))?;
-        }
-        for part in ["seen", "low-water"] {
+        check_owner(state)?;
+        for part in ["spool", "low-water"] {
             if !state.join(part).exists() {
-                number::write(&state.join(part), 0)?;
+                let mend = "run netsysrq-mail init --fence";
+                return Err(io::Error::other(format!("its {part} is missing; {mend}")));
             }
         }
-        make_reserve(state)?;
-        File::open(state.join("spool"))?.sync_all()?;
-        marker::write(state, epoch)?;
-        Ok(true)
+        Ok(if make_parts(state)? { Made::Parts } else { Made::Nothing })
     }
 
     /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten.
@@ -53,12 +68,29 @@ impl FileSpool {
     /// When it cannot be made durable.
     pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
         check_owner(state)?;
+        make_parts(state)?;
         number::write(&state.join("seen"), 0)?;
         if number::read(&state.join("low-water")).is_err() {
             // what it kept out was issued before this epoch
             number::write(&state.join("low-water"), 0)?;
         }
         marker::write(state, epoch)
+    }
+
+    /// What is missing, or cannot be written to, and how to mend it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(PathBuf, String, &'static str)> {
+        let parts = DIRECTORIES.into_iter().chain(["spool", "seen", "low-water"]);
+        let faults = parts.filter_map(|part| {
+            let path = self.state.join(part);
+            let rights =
+                if path.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
+            let error = access(&path, rights).err()?;
+            let mend =
+                if error == Errno::NOENT { "run netsysrq-mail init" } else { "chmod u+rwX it" };
+            Some((path, error.to_string(), mend))
+        });
+        faults.collect()
     }
 
     /// Makes the reserve again if it was given up, and forgets buckets that ended `history` ago by both clocks and owe nobody an answer; a few at a time.
@@ -120,10 +152,35 @@ impl FileSpool {
     }
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
+/// Makes what is missing but the marker; whether anything was.
+fn make_parts(state: &Path) -> io::Result<bool> {
+    let mut made = make_directory(&state.join("spool"))?;
+    for part in DIRECTORIES {
+        made |= make_directory(&state.join(part))?;
+    }
+    for part in ["seen", "low-water"] {
+        let path = state.join(part);
+        if !path.exists() {
+            number::write(&path, 0)?;
+            made = true;
+        }
+    }
+    if !state.join("reserve").exists() {
+        make_reserve(state)?;
+        made = true;
+    }
+    File::open(state.join("spool"))?.sync_all()?;
+    File::open(state)?.sync_all()?;
+    Ok(made)
+}
+
+/// Whether it was not there.
+fn make_directory(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(path),
-        made => made,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            check_owner(path).map(|()| false)
+        }
+        made => made.map(|()| true),
     }
 }
 
