@@ -13,7 +13,7 @@ use crate::config;
 use crate::exit::Tool;
 use crate::protocol::openssh;
 use crate::system::spool::{FileSpool, Made};
-use crate::system::{clock, marker};
+use crate::system::{accounts, clock, marker};
 
 /// Options of `init`.
 #[derive(clap::Args, Debug)]
@@ -36,12 +36,12 @@ pub(super) fn run(options: &Options, config: Option<&Path>) -> Result<Tool, Stri
     let places = Places::read(&path)?;
     let made_key = make_key(&places)?;
     let made_state = make_state(&places, &path, options.fence)?;
-    if !made_config && !made_key && !made_state {
+    let made = made_config || made_key || made_state;
+    if !made {
         say("everything was there already; nothing was changed\n");
-        return Ok(Tool::No);
     }
     say(&stanza(&places)?);
-    Ok(Tool::Yes)
+    Ok(if made { Tool::Yes } else { Tool::No })
 }
 
 /// What `init` needs of a configuration, even of one that is not complete yet.
@@ -82,7 +82,10 @@ fn make_config(path: &Path) -> Result<bool, String> {
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
     let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    // root's is an address of our own, a user's their mailbox
+    let own = accounts::own();
     let text = TEMPLATE
+        .replace("@USER@", if own.uid == 0 { "netsysrq" } else { &own.name })
         .replace("@NAME@", host.split('.').next().unwrap_or(&host))
         .replace("@HOST@", &host)
         .replace("@STATE@", &config::own_state().display().to_string())
@@ -174,7 +177,7 @@ names = ["@NAME@"]                       # what requests call this machine; this
 state = "@STATE@"
 
 [answer]
-from        = "netsysrq@@HOST@"          # an address of this machine
+from        = "@USER@@@HOST@"            # an address of this machine
 transport   = "sendmail"                 # or "smtp" or "file"
 signing_key = "@KEY@"
 

@@ -120,3 +120,16 @@ fn a_phone_set_up_for_emergencies_may_send_a_request_of_last_week() {
     }
     assert_eq!(site.answers().len(), 2);
 }
+
+#[test]
+fn the_command_for_who_may_not_press_keys_is_taken_by_a_configuration() {
+    let site = Site::new();
+    let stanza = EMERGENCY.split("```toml\n").nth(2).unwrap().split("```").next().unwrap();
+    site.configure("\"mark\"]\n\n[command", "\"mark\", \"reboot\"]\n\n[command");
+    site.write("config.toml", &format!("{}\n{stanza}", site.read("config.toml")));
+    let checked = site.tool(&["check"]);
+    // sudo may not be there
+    let about_sudo = |line: &&str| line.contains("[command.reboot] cannot be run: /usr/bin/sudo");
+    let others: Vec<&str> = checked.stdout.lines().filter(|line| !about_sudo(line)).collect();
+    assert!(others.iter().all(|line| line.ends_with("nothing is wrong")), "{checked:?}");
+}
