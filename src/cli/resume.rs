@@ -1,7 +1,7 @@
 //! `resume`: takes up what a crash, a reboot or a mail system that was down has left; and with `--only`, the runner.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use crate::config::{self, Configuration};
@@ -19,8 +19,8 @@ use crate::system::spool::{FileJournal, FileSpool, Found};
 #[derive(clap::Args, Debug)]
 pub(super) struct Options {
     /// This job alone, as the log names it
-    #[arg(long, value_name = "JOB")]
-    only: Option<String>,
+    #[arg(long, value_name = "JOB", value_parser = |job: &str| Name::parse(job).ok_or("no job's name"))]
+    only: Option<Name>,
     /// At most so many jobs
     #[arg(long, value_name = "N", default_value_t = 100)]
     max: usize,
@@ -29,14 +29,14 @@ pub(super) struct Options {
     wait: bool,
 }
 
-/// Resumes. Prints nothing: it is called by cron.
+/// Resumes. Prints nothing, since it is called by cron, but its log where a person looks on.
 pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
     exec::close_leaked_descriptors();
     // fails where we lead a session already, which is as good
     let _leader = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     runner::outlive_the_mail_system();
-    let log = Log::default();
+    let log = Log { verbose: io::stderr().is_terminal(), ..Log::default() };
     let done = match config::load_or_say(&config::path(config)) {
         Ok(config) => match &options.only {
             Some(job) => only(&config, &log, job),
@@ -51,12 +51,11 @@ pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
 }
 
 /// The runner, whose standard input is the job with its lock; or a person who names a job.
-fn only(config: &Configuration, log: &Log, job: &str) -> io::Result<Tool> {
-    let Some(name) = Name::parse(job) else { return Ok(Tool::Usage) };
+fn only(config: &Configuration, log: &Log, name: &Name) -> io::Result<Tool> {
     let spool = FileSpool::open(&config.state)?;
-    let found = match spool.take_file(&name, runner::inherited()?) {
+    let found = match spool.take_file(name, runner::inherited()?) {
         Ok(found) => found,
-        Err(_) => spool.take(&name)?,
+        Err(_) => spool.take(name)?,
     };
     match found {
         Found::Taken(locked) => Ok(conclude(config, log, &spool, *locked)),

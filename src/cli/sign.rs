@@ -5,6 +5,7 @@ mod send;
 mod wait;
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -207,6 +208,11 @@ fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {
 /// The operator's `hosts.toml`, if there is one.
 pub(super) fn hosts() -> Result<Hosts, String> {
     let path = home("~/.config/netsysrq-mail/hosts.toml");
+    warn_of_others(
+        &path,
+        0o022,
+        "can be written by others, who say there whose answers are genuine",
+    );
     match std::fs::read_to_string(&path) {
         Ok(text) => Hosts::parse(&text).map_err(|fault| format!("{}:{fault}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Hosts::default()),
@@ -214,8 +220,16 @@ pub(super) fn hosts() -> Result<Hosts, String> {
     }
 }
 
+/// On the operator's own machine: a word, and no refusal.
+fn warn_of_others(path: &Path, rights: u32, what: &str) {
+    if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & rights != 0) {
+        drop(writeln!(io::stderr(), "netsysrq-mail: note: {} {what}", path.display()));
+    }
+}
+
 fn read_key(path: &Path, passphrase_fd: Option<u32>) -> Result<Seal, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    warn_of_others(path, 0o077, "can be read by others: chmod 600 it");
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| failed(&e))?;
     let seal = match keys::read(&text, None) {
         Err(Unusable::Encrypted) => {

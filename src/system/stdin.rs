@@ -1,6 +1,6 @@
 //! The message on standard input.
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read, Write};
 
 /// Reads standard input to its end and keeps the first `most` octets.
 ///
@@ -10,6 +10,10 @@ use std::io::{self, Read};
 /// When it cannot be read.
 pub fn read(most: usize) -> io::Result<Vec<u8>> {
     let mut stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        // a person; a closed standard error has nobody to tell
+        drop(writeln!(io::stderr(), "reading a message from this terminal; end it by ^D"));
+    }
     let mut kept = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX);
     stdin.by_ref().take(limit).read_to_end(&mut kept)?;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::support::{PROGRAM, Ran, Site, message, run};
@@ -109,6 +110,41 @@ fn explain_names_the_key_and_what_this_host_is_called() {
         wrong.contains("for another host: this one is web1, web1.example.com, web\n"),
         "{wrong}"
     );
+}
+
+#[test]
+fn a_key_that_others_can_read_signs_and_is_told_of() {
+    let site = Site::new();
+    let sign = || {
+        let mut sign = Command::new(PROGRAM);
+        sign.args(["sign", "--key-id", "alice", "--key"]).arg(site.path("alice"));
+        run(sign.args(["web1", "ping"]), b"")
+    };
+    assert_eq!((sign().status, sign().stderr), (0, String::new()));
+    fs::set_permissions(site.path("alice"), fs::Permissions::from_mode(0o644)).unwrap();
+    let signed = sign();
+    assert!(signed.status == 0 && signed.stderr.contains("chmod 600 it"), "{signed:?}");
+}
+
+/// What a program says to a terminal.
+fn on_a_terminal(words: &str) -> String {
+    let mut script = Command::new("script");
+    run(script.args(["-qec", &format!("{PROGRAM} {words}"), "/dev/null"]), b"\x04").stdout
+}
+
+#[test]
+fn a_person_at_a_terminal_is_told_what_a_mail_system_is_not() {
+    let site = Site::new();
+    let config = site.path("config.toml").display().to_string();
+    let explained = on_a_terminal(&format!("--config {config} explain"));
+    assert!(explained.contains("end it by ^D"), "{explained}");
+    site.write("config.toml", "x");
+    let resumed = on_a_terminal(&format!("--config {config} resume"));
+    assert!(resumed.contains("not-resumed error="), "{resumed}");
+    let resume = site.tool(&["resume"]);
+    assert_eq!((resume.status, resume.stderr.as_str()), (75, ""), "cron would mail it");
+    let misnamed = site.tool(&["resume", "--only", "nope"]);
+    assert!(misnamed.status == 64 && misnamed.stderr.contains("no job's name"), "{misnamed:?}");
 }
 
 #[test]
