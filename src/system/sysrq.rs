@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn the_kernels_word_is_waited_for_and_its_lines_are_reported() {
         let directory = tempfile::tempdir().unwrap();
-        let settings = Settings { wait: Duration::from_secs(20), ..settings(directory.path()) };
+        let settings = Settings { wait: Duration::from_secs(120), ..settings(directory.path()) };
         std::fs::write(&settings.trigger, "").unwrap();
         std::fs::write(&settings.kmsg, "old news\n").unwrap();
         let (trigger, kmsg) = (settings.trigger.clone(), settings.kmsg.clone());

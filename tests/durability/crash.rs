@@ -1122,6 +1122,32 @@ fn end(mut child: Child, dice: &mut Dice, most: Duration) -> bool {
     false
 }
 
+/// How long a delivery is let live at most: it follows a machine that is now fast and now slow, so that about half of
+/// them are killed.
+struct Pace(AtomicU64);
+
+impl Pace {
+    /// About four times what a start of the program takes, under four at once.
+    fn new(ground: &Ground) -> Self {
+        let begun = Instant::now();
+        for _ in 0..4 {
+            ground.resume(None);
+        }
+        Self(AtomicU64::new(u64::try_from(begun.elapsed().as_micros()).unwrap()))
+    }
+
+    fn most(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    /// One more was killed, or ended by itself.
+    fn follow(&self, killed: bool) {
+        let most = self.0.load(Ordering::Relaxed);
+        let step = most / 16;
+        self.0.store(if killed { most + step } else { most - step }, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_unanswered() {
     let count = if is_long() { 10_000 } else { 500 };
@@ -1135,12 +1161,7 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
     set_child_subreaper(Some(getpid())).unwrap();
     let begun = Instant::now();
     let ground = warmed_up();
-    let pace = Instant::now();
-    for _ in 0..4 {
-        ground.resume(None);
-    }
-    // about four times what a start of the program takes, under four at once
-    let most = pace.elapsed();
+    let pace = Pace::new(&ground);
     let done = AtomicBool::new(false);
     let next = AtomicUsize::new(0);
     let kills = [const { AtomicUsize::new(0) }; 4];
@@ -1152,7 +1173,7 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
     thread::scope(|scope| {
         let workers: Vec<_> = (0..4)
             .map(|worker| {
-                let (ground, asked, next, kill) = (&ground, &asked, &next, &kill);
+                let (ground, asked, next, kill, pace) = (&ground, &asked, &next, &kill, &pace);
                 scope.spawn(move || {
                     let mut dice = Dice(seed.wrapping_add(worker));
                     while next.fetch_add(1, Ordering::Relaxed) < count {
@@ -1165,10 +1186,12 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
                                 start(ground, &ground.deliver_words(mode), &request.mail);
                             if mode == Mode::Detached && delivery == 0 && dice.throw(2) == 0 {
                                 child.wait().unwrap();
-                                dice.wait(most / 2);
+                                dice.wait(pace.most() / 2);
                                 kill(1, kill_one(ground, &format!("--only {}", request.name)));
                             } else {
-                                kill(0, end(child, &mut dice, most));
+                                let killed = end(child, &mut dice, pace.most());
+                                pace.follow(killed);
+                                kill(0, killed);
                             }
                             if dice.throw(8) == 0 {
                                 kill(2, kill_one(ground, "exec-stage"));
@@ -1185,6 +1208,7 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
             while !done.load(Ordering::Relaxed) {
                 let mode = [Mode::Wait, Mode::Detached][usize::try_from(dice.throw(2)).unwrap()];
                 let child = start(&ground, &ground.resume_words(mode), null);
+                let most = pace.most();
                 // with thousands of jobs, to read them all takes its time
                 let patience = [most, most * 20][usize::try_from(dice.throw(2)).unwrap()];
                 kill(3, end(child, &mut dice, patience));

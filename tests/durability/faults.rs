@@ -21,7 +21,9 @@ use netsysrq_mail::protocol::record::{End, Record};
 use netsysrq_mail::protocol::request::Request;
 use netsysrq_mail::protocol::time::Time;
 
-use crate::support::{PROGRAM, Ran, Site, message, missing, needed, run, waiting_for};
+use crate::support::{
+    PROGRAM, Ran, Site, message, missing, needed, run, waiting_for, write_script,
+};
 
 // ---------------------------------------------------------------- what the three modules share
 
@@ -864,11 +866,10 @@ give one
 pub(crate) fn with_sendmail() -> Site {
     let site = site();
     let root = site.root().display().to_string();
-    site.write(
-        "sendmail",
+    write_script(
+        &site.path("sendmail"),
         &format!(
-            r#"#!/bin/sh
-echo call >>{root}/calls
+            r#"echo call >>{root}/calls
 case $(cat {root}/mode) in
 ok) cat >{root}/answers/$$.eml ;;
 die) kill -9 $$ ;;
@@ -877,11 +878,9 @@ slow) sleep 2; cat >{root}/answers/$$.eml ;;
 held) for i in $(seq 1000); do [ ! -e {root}/go ] || break; sleep 0.02; done; cat >{root}/answers/$$.eml ;;
 half) head -c 10 >/dev/null; exit 1 ;;
 *) exit "$(cat {root}/mode)" ;;
-esac
-"#
+esac"#
         ),
     );
-    fs::set_permissions(site.path("sendmail"), fs::Permissions::from_mode(0o755)).unwrap();
     site.configure("transport   = \"file\"", "transport   = \"sendmail\"");
     site.configure(
         "[answer.file]",
@@ -945,8 +944,8 @@ fn a_sendmail_that_hangs_is_stopped_after_a_minute_and_asked_again() {
     let begun = std::time::Instant::now();
     let ran = site.deliver(&asked.mail);
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(ran.stderr.contains("took longer than"), "{ran:?}");
-    assert!((60..80).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(ran.stderr.contains("took longer than 60s"), "{ran:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(asked.state(&site).unwrap().tried.unwrap().0, 1);
     asked.age_last_try(&site, Duration::from_secs(61));
     assert_eq!(site.tool(&["resume", "--wait"]).status, 0);
@@ -961,8 +960,9 @@ fn a_sendmail_that_hangs_on_a_notice_holds_up_the_command_for_ten_seconds_and_no
     let begun = std::time::Instant::now();
     let ran = site.deliver(&asked.mail);
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!((10..25).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(ran.stderr.contains("unanswered") && ran.stderr.contains("stage=notice"), "{ran:?}");
+    assert!(ran.stderr.contains("took longer than 10s"), "{ran:?}");
     assert_eq!((asked.runs(&site), site.answers().len()), (1, 1), "the result alone");
 }
 
@@ -1032,7 +1032,7 @@ impl Server {
     }
 
     fn converse(stream: TcpStream, ledger: &Mutex<Ledger>) -> std::io::Result<()> {
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mischief = {
             let mut ledger = ledger.lock().unwrap();
             ledger.conversations += 1;
@@ -1072,10 +1072,11 @@ impl Server {
                         mail.push_str(&line);
                         mail.push('\n');
                     }
-                    reply(".", "250 taken")?;
+                    // before the client knows, and looks
                     if !matches!(mischief, Some((5, _))) {
                         ledger.lock().unwrap().mails.push(mail);
                     }
+                    reply(".", "250 taken")?;
                 }
                 "QUIT" => return reply("QUIT", "221 bye"),
                 _ => reply("other", "250 ok")?,

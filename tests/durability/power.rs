@@ -204,7 +204,7 @@ answer = "before"
             qemu.arg("-drive");
             qemu.arg(format!("file=nbd:unix:{socket}:exportname={disk},format=raw,if=virtio"));
         }
-        let ended = wait(&mut qemu, Duration::from_secs(180));
+        let ended = wait(&mut qemu, Duration::from_secs(600));
         let console = fs::read_to_string(&log).unwrap_or_default();
         let said = notes(&disks.events());
         let whole = ended && said.last().is_some_and(|note| note.ends_with("end"));

@@ -152,8 +152,9 @@ fn who_is_held_up_at_any_call_while_the_runner_ends_takes_nothing_from_the_journ
                     let (site, asked) = begun();
                     let options = [format!("-einject={call}:delay_enter=4s:when={nth}")];
                     traced(&site, strace, &options, words, &asked.mail);
-                    let journal = fs::read_to_string(asked.job(&site)).unwrap();
-                    assert!(is_answered(&site, &asked), "{words:?} at {call} {nth}: {journal}");
+                    // on a slow machine the runner is still at it
+                    let what = format!("{words:?} at {call} {nth}: it is answered");
+                    eventually(&what, || is_answered(&site, &asked));
                     assert_eq!(asked.runs(&site), 1, "{words:?} at {call} {nth}");
                 });
             }

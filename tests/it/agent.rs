@@ -1,7 +1,7 @@
 //! OpenSSH's own ssh-agent signs requests; and what it, or what stands in its place, may say instead.
 
 use std::io::Write;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -25,7 +25,8 @@ impl Agent {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        eventually("the agent's socket", || socket.exists());
+        // it is there before anybody listens
+        eventually("the agent's socket", || UnixStream::connect(&socket).is_ok());
         Some(Self { process, socket, ssh_add })
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{PROGRAM, Ran, Site, eventually, is_root, message, run};
+use crate::support::{PROGRAM, Ran, Site, eventually, is_root, message, run, waiting_for};
 
 impl Site {
     /// Lets alice ask for `probe`, a command of these lines.
@@ -108,7 +108,7 @@ fn a_status_is_told_and_both_streams_are_in_the_output() {
     let verified = site.verified(&answer);
     assert_eq!(verified["status"], 3);
     assert_eq!(verified["output"], "to stdout\nto stderr\n");
-    assert!(verified["duration"].as_u64().is_some_and(|ms| ms < 5000), "{verified}");
+    assert!(verified["duration"].as_u64().is_some_and(|ms| ms < 60_000), "{verified}");
     assert!(answer.contains("\nSubject: web1 answers alice: exit status 3\n"), "{answer}");
 }
 
@@ -139,11 +139,13 @@ fn silence_is_told_as_silence() {
 fn a_command_past_its_time_is_stopped_with_all_its_children() {
     let seconds = unheard_of();
     let site = site(&format!(
-        "timeout = \"300ms\"\nrun = [\"/bin/sh\", \"-c\", \"echo begun; (sleep {seconds} & sleep {seconds}) & sleep {seconds}\"]"
+        "timeout = \"3s\"\ngrace = \"60s\"\n\
+         run = [\"/bin/sh\", \"-c\", \"echo begun; (sleep {seconds} & sleep {seconds}) & sleep {seconds}\"]"
     ));
     let begun = Instant::now();
     let answer = site.ask(&["probe"]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // SIGTERM is enough
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(headline(&answer), "stopped at its time limit");
     assert_eq!(site.verified(&answer)["output"], "begun\n");
     eventually("its children are gone", || !sleeps(&seconds));
@@ -153,13 +155,13 @@ fn a_command_past_its_time_is_stopped_with_all_its_children() {
 fn a_command_that_ignores_sigterm_is_killed_after_its_grace() {
     let seconds = unheard_of();
     let site = site(&format!(
-        "timeout = \"200ms\"\ngrace = \"300ms\"\n\
+        "timeout = \"3s\"\ngrace = \"300ms\"\n\
          run = [\"/bin/sh\", \"-c\", \"trap '' TERM; echo begun; sleep {seconds} & sleep {seconds}; echo on\"]"
     ));
     let begun = Instant::now();
     let answer = site.ask(&["probe"]);
     let took = begun.elapsed();
-    assert!((500..5000).contains(&took.as_millis()), "{took:?}");
+    assert!((3300..60_000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(headline(&answer), "stopped at its time limit");
     assert_eq!(site.verified(&answer)["output"], "begun\n");
     eventually("its children are gone", || !sleeps(&seconds));
@@ -169,15 +171,15 @@ fn a_command_that_ignores_sigterm_is_killed_after_its_grace() {
 fn a_command_may_clean_up_in_its_grace() {
     let seconds = unheard_of();
     let site = site(&format!(
-        "timeout = \"200ms\"\ngrace = \"20s\"\n\
+        "timeout = \"3s\"\ngrace = \"60s\"\n\
          run = [\"/bin/sh\", \"-c\", \"trap 'echo cleaned; exit 0' TERM; sleep {seconds} & wait\"]"
     ));
     let begun = Instant::now();
     let answer = site.ask(&["probe"]);
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(headline(&answer), "stopped at its time limit");
     assert_eq!(site.verified(&answer)["output"], "cleaned\n");
-    assert!(!sleeps(&seconds));
+    eventually("its child is gone", || !sleeps(&seconds));
 }
 
 #[test]
@@ -185,9 +187,8 @@ fn a_child_in_the_background_does_not_hold_the_answer_up_and_does_not_stay() {
     let seconds = unheard_of();
     let site =
         site(&format!("run = [\"/bin/sh\", \"-c\", \"sleep {seconds} & echo started; exit 7\"]"));
-    let begun = Instant::now();
     let answer = site.ask(&["probe"]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // and not: stopped at its time limit
     assert_eq!(headline(&answer), "exit status 7");
     assert_eq!(site.verified(&answer)["output"], "started\n");
     eventually("its child is gone", || !sleeps(&seconds));
@@ -195,19 +196,24 @@ fn a_child_in_the_background_does_not_hold_the_answer_up_and_does_not_stay() {
 
 #[test]
 fn a_child_in_a_session_of_its_own_does_not_hold_the_answer_up() {
-    // it outlives the answer, and then ends by itself
-    let site = site("run = [\"/bin/sh\", \"-c\", \"setsid sleep 6 & echo started\"]");
-    let begun = Instant::now();
+    // it outlives the answer, and ends when it is let go, or with the site
+    let site = Site::new();
+    let (root, wait) = (site.root().display().to_string(), waiting_for(&site.path("go")));
+    site.probe(&format!(
+        "run = [\"/bin/sh\", \"-c\", \"setsid sh -c '{wait}; echo >{root}/gone' & echo started\"]"
+    ));
     let answer = site.ask(&["probe"]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(headline(&answer), "exit status 0");
     assert_eq!(site.verified(&answer)["output"], "started\n");
+    site.write("go", "");
+    eventually("it was there until now", || site.path("gone").exists());
 }
 
 #[test]
 fn a_command_that_closes_its_output_is_still_waited_for_and_stopped() {
     let seconds = unheard_of();
     let site = site(&format!(
-        "timeout = \"500ms\"\nrun = [\"/bin/sh\", \"-c\", \"echo last; exec >&- 2>&-; sleep {seconds}\"]"
+        "timeout = \"3s\"\nrun = [\"/bin/sh\", \"-c\", \"echo last; exec >&- 2>&-; sleep {seconds}\"]"
     ));
     let answer = site.ask(&["probe"]);
     assert_eq!(headline(&answer), "stopped at its time limit");
@@ -229,7 +235,7 @@ fn output_over_its_cap_is_cut_and_the_answer_says_by_how_much() {
 
 #[test]
 fn output_without_end_is_cut_at_the_cap_and_stopped_at_the_time_limit() {
-    let site = site("run = [\"/usr/bin/yes\"]\noutput_limit = 10\ntimeout = \"200ms\"");
+    let site = site("run = [\"/usr/bin/yes\"]\noutput_limit = 10\ntimeout = \"2s\"");
     let answer = site.ask(&["probe"]);
     assert_eq!(headline(&answer), "stopped at its time limit");
     assert_eq!(site.verified(&answer)["output"], "y\ny\ny\ny\ny\n");
@@ -813,9 +819,9 @@ args = { one = { type = "text", max = 200 } }"#,
 
 #[test]
 fn a_request_older_than_a_command_takes_is_denied() {
-    let site = site("run = [\"/bin/true\"]\nmax_age = \"5s\"");
+    let site = site("run = [\"/bin/true\"]\nmax_age = \"1m\"");
     assert_eq!(headline(&site.ask(&["probe"])), "exit status 0");
-    let old = run(Command::new("date").args(["-u", "-d", "-1 min", "+%Y-%m-%dT%H:%M:%SZ"]), b"");
+    let old = run(Command::new("date").args(["-u", "-d", "-2 min", "+%Y-%m-%dT%H:%M:%SZ"]), b"");
     let (delivered, answer) = site.ask_with(&["--issued-at", old.stdout.trim()], &["probe"]);
     // signed before this spool was made, but within the skew of it
     assert_eq!(headline(&answer), "denied: this command takes younger requests only");

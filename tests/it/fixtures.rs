@@ -313,12 +313,14 @@ struct Wish {
 impl Wish {
     /// The wish, and the words that follow it: forms of the text.
     fn parse<'w>(words: &[&'w str]) -> Result<(Self, Vec<&'w str>), String> {
+        // one for all: between two a second may end
+        let now = Time::from(std::time::SystemTime::now());
         let mut wish = Self {
             key: "alice".to_owned(),
             kid: None,
             to: "web1".to_owned(),
-            issued: relative("+0s")?,
-            expires: relative("+1h")?,
+            issued: now,
+            expires: relative(now, "+1h")?,
             nonce: 16,
             command: vec!["mark".to_owned()],
             dry: false,
@@ -333,8 +335,8 @@ impl Wish {
                 Some(("key", value)) => wish.key = value.to_owned(),
                 Some(("kid", value)) => wish.kid = Some(unescaped(value)?),
                 Some(("to", value)) => wish.to = unescaped(value)?,
-                Some(("issued", value)) => wish.issued = relative(value)?,
-                Some(("expires", value)) => wish.expires = relative(value)?,
+                Some(("issued", value)) => wish.issued = relative(now, value)?,
+                Some(("expires", value)) => wish.expires = relative(now, value)?,
                 Some(("nonce", value)) => wish.nonce = number(value)?,
                 Some(("times", value)) => wish.times = number(value)?,
                 Some(("command", value)) => {
@@ -350,9 +352,8 @@ impl Wish {
     }
 }
 
-/// A time such as `-3m` or `+1h`, counted from now.
-fn relative(text: &str) -> Result<Time, String> {
-    let now = Time::from(std::time::SystemTime::now());
+/// A time such as `-3m` or `+1h`, counted from `now`.
+fn relative(now: Time, text: &str) -> Result<Time, String> {
     let duration =
         |text| humantime::parse_duration(text).map_err(|error| format!("{text:?}: {error}"));
     match text.split_at_checked(1) {

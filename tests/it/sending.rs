@@ -86,8 +86,12 @@ fn an_answer_that_arrives_is_verified_and_shown() {
 
     // not these: an answer to another request, and one that was changed on its way
     assert_eq!(site.deliver(&message(&site.sign(&[], &["ping"]))).status, 0);
-    let arrive =
-        |name: &str, text: &str| fs::write(site.path("Maildir/new").join(name), text).unwrap();
+    let arrive = |name: &str, text: &str| {
+        // whole, as mail arrives in a Maildir: what is there is read once
+        let (aside, new) = (site.path("Maildir/tmp").join(name), site.path("Maildir/new"));
+        fs::write(&aside, text).unwrap();
+        fs::rename(aside, new.join(name)).unwrap();
+    };
     arrive("1", &site.answers()[0]);
     assert_eq!(site.deliver(&mail).status, 0);
     let answer = site.answers().into_iter().find(|answer| !answer.contains("ping")).unwrap();

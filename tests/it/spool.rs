@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netsysrq_mail::protocol::frame::crc32;
 use rustix::process::{Pid, Signal, kill_process};
@@ -517,11 +517,10 @@ fn a_delivery_returns_before_its_command_has_ended_and_the_answer_comes_later() 
     let site = Site::new();
     let go = site.path("go");
     site.mark_then(&format!("{}; echo done", waiting_for(&go)));
-    let begun = Instant::now();
     let delivered =
         site.deliver_detached("mailbox", message(&site.sign(&[], &["mark"])).as_bytes());
+    // a command that was waited for would have been stopped at its time limit, and answered
     assert_eq!((delivered.status, site.answers().len()), (0, 0), "{delivered:?}");
-    assert!(begun.elapsed() < Duration::from_secs(5));
     eventually("the command starts", || site.marks() == 1);
     assert_eq!(site.records(), ["claimed", "running"]);
     let claim = site.claim();
@@ -705,7 +704,10 @@ fn runner_of(site: &Site) -> u32 {
 
 /// Claims a request and cannot start it: the program's file is made unrunnable once it runs.
 fn claimed_and_not_started(site: &Site, mail: &str) {
-    let copy = site.copy_program();
+    let copy = site.path("program");
+    if !copy.exists() {
+        site.copy_program();
+    }
     let mut command = Command::new(&copy);
     command.arg("--config").arg(site.path("config.toml"));
     command.args(["deliver", "--verbose", "--profile", "mta"]);
@@ -764,9 +766,11 @@ fn an_unstarted_job_is_judged_again_by_what_is_configured_when_it_is_resumed() {
 #[test]
 fn an_unstarted_job_that_has_expired_meanwhile_is_answered_and_not_run() {
     let site = Site::new();
-    let mail = message(&site.sign(&["--ttl", "5s"], &["mark"]));
+    // before its time begins
+    site.copy_program();
+    let mail = message(&site.sign(&["--ttl", "10s"], &["mark"]));
     claimed_and_not_started(&site, &mail);
-    std::thread::sleep(Duration::from_millis(5100));
+    std::thread::sleep(Duration::from_millis(10_100));
     let again = site.deliver(&mail);
     assert_eq!((again.status, site.marks(), site.answers().len()), (1, 0, 1), "{again:?}");
     assert!(site.answers()[0].contains("expired"), "{}", site.answers()[0]);

@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use netsysrq_mail::protocol::job::{Answer, State};
 use netsysrq_mail::protocol::journal;
@@ -230,12 +228,11 @@ fn a_sendmail_that_hangs_holds_up_nothing_but_its_own_answer() {
     let site =
         site_with_sendmail("echo $$ >ROOT/pid.new; mv ROOT/pid.new ROOT/pid; exec sleep 600");
     let mail = message(&site.sign(&[], &["mark"]));
-    let begun = Instant::now();
     let deliver = ["deliver", "--profile", "mailbox"];
     assert_eq!(site.tool_on(&deliver, mail.as_bytes()).status, 0);
-    assert!(begun.elapsed() < Duration::from_secs(20));
     eventually("sendmail", || site.path("pid").exists());
-    assert!(job(&site).owes_mail());
+    // it was not waited for: it would have been stopped after a minute, and that written down
+    assert!(job(&site).owes_mail() && job(&site).tried.is_none());
 
     // while its runner lives, others leave it alone
     let again = site.deliver(&mail);
@@ -335,13 +332,13 @@ fn a_server_that_refuses_leaves_the_answer_owed_until_it_takes_it() {
 #[test]
 fn a_server_that_is_absent_leaves_the_answer_owed_until_it_is_back() {
     let Some(python) = python() else { return };
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let port = format!("port = {free}");
+    // nothing listens there, and nobody is given it
+    let port = "port = 1";
     let site = site_with("smtp", &format!("[answer.smtp]\nhost = \"127.0.0.1\"\n{port}"));
     let mail = message(&site.sign(&[], &["mark"]));
     assert_unanswered(&site, &site.deliver(&mail), "Connection refused");
     let sink = Sink::start(&site, &python);
-    site.configure(&port, &format!("port = {}", sink.port));
+    site.configure(port, &format!("port = {}", sink.port));
     assert_redelivery_answers(&site, &mail);
     assert_eq!(sink.mails(), [crlf(&written(&site))]);
 }
@@ -372,7 +369,9 @@ fn a_watcher_of_the_directory_never_sees_a_part_of_an_answer() {
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let mut seen = 0_usize;
-            while !over.load(Ordering::Relaxed) {
+            loop {
+                // the last look sees them all
+                let last = over.load(Ordering::Acquire);
                 for entry in fs::read_dir(&directory).unwrap() {
                     let path = entry.unwrap().path();
                     if path.extension().is_some_and(|extension| extension == "eml") {
@@ -381,14 +380,16 @@ fn a_watcher_of_the_directory_never_sees_a_part_of_an_answer() {
                         seen += 1;
                     }
                 }
+                if last {
+                    return seen;
+                }
             }
-            seen
         });
         for _ in 0..looks {
             let ran = site.deliver(&message(&site.sign(&[], &["much"])));
             assert_eq!(ran.status, 0, "{ran:?}");
         }
-        over.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::Release);
         assert!(watcher.join().unwrap() >= looks);
     });
     assert_eq!(fs::read_dir(&directory).unwrap().count(), looks, "something else is left behind");

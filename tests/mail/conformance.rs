@@ -9,7 +9,7 @@ use crate::ways::{self, Way};
 /// Sets up a machine of its own for one cell of the table, and measures it.
 fn measure(way: &Way, outcome: &str, test: fn(&Site<'_>) -> Cell) {
     let Some(machine) = Machine::start(way.layers) else { return };
-    let site = Site::new(way, &machine);
+    let site = Site::new(way, &machine, outcome);
     table::enter(way.name, outcome, &test(&site));
 }
 

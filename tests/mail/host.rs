@@ -19,7 +19,7 @@ pub(crate) const INSTALLED: &str = "/usr/bin/netsysrq-mail";
 pub(crate) const HOLDER: &str = "alice@example.com";
 
 /// How long mails that have been sent may take to be run and answered.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Host<'a> {
     pub(crate) machine: &'a Machine,
@@ -77,6 +77,7 @@ run = ["/bin/sh", "-c", "echo ran >>{home}/marks; echo done"]
 # until somebody makes the file
 [command.wait]
 run = ["/bin/sh", "-c", "until [ -e {home}/go ]; do sleep 0.1; done; echo waited"]
+timeout = "10m"
 
 [command.flood]
 run = ["/bin/sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x"]

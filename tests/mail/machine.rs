@@ -1,13 +1,15 @@
 //! A machine: started from layers, looked into from outside, and gone when it is dropped.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
 use crate::support::{Ran, eventually, is_root, missing, run};
@@ -150,8 +152,9 @@ impl Machine {
         let entries = fs::read_dir(self.sunk.path()).unwrap();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        let read = |path: &PathBuf| lossy(&fs::read(path).unwrap());
-        paths.iter().map(read).filter_map(|text| Sunk::read(&text)).collect()
+        // the sink removes one whose client went away
+        let read = |path: &PathBuf| Sunk::read(&lossy(&fs::read(path).ok()?));
+        paths.iter().filter_map(read).collect()
     }
 
     /// Waits until something listens on a port of the machine.
@@ -165,17 +168,24 @@ impl Machine {
         });
     }
 
+    /// Our program loses a line rather than wait, and of ten lines that a busy machine has not read the next is lost: so
+    /// there is room for more, which a socket gets from its network (unix(7), `max_dgram_qlen`).
     fn listen_to_its_log(&self) {
         let path = self.path("/dev/log");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        let log = Arc::clone(&self.log);
+        self.shell("echo 10000 >/proc/sys/net/unix/max_dgram_qlen");
+        let network = File::open(format!("/proc/{}/ns/net", self.init)).unwrap();
+        let (log, place) = (Arc::clone(&self.log), path.clone());
         std::thread::spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(network.as_fd(), kind).unwrap();
+            let socket = UnixDatagram::bind(place).unwrap();
             let mut buffer = [0; 4096];
             while let Ok(length) = socket.recv(&mut buffer) {
                 log.lock().unwrap().push(lossy(&buffer[..length]));
             }
         });
+        eventually("the log", || path.exists());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
     }
 
     /// For whoever has to find out why a test failed.

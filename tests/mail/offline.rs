@@ -105,7 +105,8 @@ fn mail_that_kills_the_program(away: &Away<'_>) {
     );
     away.send(&mail(&"poison, more than a pipe holds\n".repeat(10_000)));
     eventually("it waits before the request", || {
-        !host.machine.shell("find /srv/mail -path '*/new/*'").is_empty()
+        // what it comes across may be gone
+        !host.machine.shell("find /srv/mail -path '*/new/*' || true").is_empty()
     });
     away.send(&away.asked(0, "1h"));
     eventually("the request is run", || {

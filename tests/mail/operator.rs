@@ -23,7 +23,7 @@ fn sent_and_answered(mailbox: &str, settings: &str, options: &[&str]) {
     machine.write("/home/alice/.ssh/phone", &host.private_key());
     machine.shell("chown -R alice: /home/alice; chmod 600 /home/alice/.ssh/phone");
 
-    let sign = ["timeout", "30", INSTALLED, "sign", "--send", "--wait-answer", mailbox];
+    let sign = ["timeout", "120", INSTALLED, "sign", "--send", "--wait-answer", mailbox];
     let ran = machine.run_as("alice", &[&sign[..], options, &["mx", "mark"]].concat(), b"");
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(ran.stdout.starts_with("sent to netsysrq@example.net by "), "{ran:?}");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::host::{HOLDER, Host, INSTALLED};
 use crate::machine::Machine;
 use crate::support::eventually;
+use crate::table;
 use crate::ways::Way;
 
 /// The envelope sender of everything that is sent here.
@@ -15,7 +16,7 @@ const SENDER: &str = "somebody@example.org";
 /// How long a mail system that tries again every second or two is watched before it is said to hold a mail.
 const WATCH: Duration = Duration::from_secs(4);
 /// How long a mail system may take for what it has no reason to hold, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a mail system did with a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +47,17 @@ pub(crate) struct Site<'a> {
     way: &'a Way,
     machine: &'a Machine,
     host: Host<'a>,
+    /// How long a mail is watched that arrives while something is wrong.
+    watch: Duration,
 }
 
 impl<'a> Site<'a> {
-    pub(crate) fn new(way: &'a Way, machine: &'a Machine) -> Self {
+    /// For a cell of the table: a mail that the page does not call held may take its time.
+    pub(crate) fn new(way: &'a Way, machine: &'a Machine, outcome: &str) -> Self {
         let host = Host::set_up(machine, way.user, way.restart);
         (way.set_up)(machine);
-        Self { way, machine, host }
+        let watch = if table::says_held(way.name, outcome) { WATCH } else { PATIENCE };
+        Self { way, machine, host, watch }
     }
 
     fn send(&self, mail: &str) {
@@ -119,7 +124,7 @@ impl<'a> Site<'a> {
     fn assert_not_lost(&self, mend: impl FnOnce(&Self)) -> Cell {
         let mail = mail(&self.host.sign(&["mark"]));
         self.send(&mail);
-        let fate = self.fate_of(&mail, WATCH);
+        let fate = self.fate_of(&mail, self.watch);
         assert_ne!(fate, Fate::Taken, "the request is lost");
         assert_eq!(self.host.marks(), 0);
         if fate != Fate::Bounced {

@@ -50,6 +50,11 @@ fn written(way: &str, outcome: &str) -> Option<String> {
     None
 }
 
+/// Whether the page says that a mail is held first.
+pub(crate) fn says_held(way: &str, outcome: &str) -> bool {
+    written(way, &outcome.replace('_', " ")).is_some_and(|cell| cell.starts_with("held"))
+}
+
 /// Leaves a cell for the table, and holds the page to it.
 pub(crate) fn enter(way: &str, outcome: &str, cell: &Cell) {
     let outcome = &outcome.replace('_', " ");

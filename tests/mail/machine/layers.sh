@@ -16,16 +16,24 @@ common="iproute2 openssl procps procmail maildrop fdm fetchmail getmail6 msmtp s
 clients="mutt neomutt s-nail alpine bsd-mailx mailutils nmh sendemail mpack aerc emacs-nox
   libmime-lite-perl libemail-stuffer-perl libphp-phpmailer php-cli nodejs node-nodemailer ruby-mail"
 
+update() { apt-get -q -o DPkg::Lock::Timeout=300 update; }
+
 layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, colons between, or nothing
-  local name=$1 below=$2
+  local name=$1 below=$2 pause
   shift 2
   local making=$layers/.making-$name
-  rm -rf "$making"
-  mkdir -p "$making"
-  # a mount namespace of its own: what is mounted is gone with it, however this ends
-  unshare --mount --pid --ipc --uts --fork --kill-child \
-    bash "$here/install.sh" "$making" "$below" "$@" >"$making.log" 2>&1 ||
-    { tail -n 40 "$making.log" >&2; return 1; }
+  # a network that fails at times gets three tries, the second and third with new lists
+  for pause in 10 60 ''; do
+    rm -rf "$making"
+    mkdir -p "$making"
+    # a mount namespace of its own: what is mounted is gone with it, however this ends
+    ! unshare --mount --pid --ipc --uts --fork --kill-child \
+      bash "$here/install.sh" "$making" "$below" "$@" >"$making.log" 2>&1 || break
+    tail -n 40 "$making.log" >&2
+    [ -n "$pause" ] || return 1
+    sleep "$pause"
+    update || true
+  done
   rm -rf "$making/work"
   mv "$making" "$layers/$name"
 }
@@ -34,7 +42,7 @@ scripts=$(cat "$here/layers.sh" "$here/install.sh" | sha256sum)
 [ "$(cat "$layers/.made-by" 2>/dev/null)" != "$scripts" ] || exit 0
 rm -rf "$layers"
 mkdir -p "$layers"
-apt-get -q -o DPkg::Lock::Timeout=300 update
+update || { sleep 20; update; }
 # shellcheck disable=SC2086 # words
 layer common "" $common
 layer postfix "$layers/common" postfix

@@ -15,6 +15,7 @@ import tempfile
 from urllib.parse import quote
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -36,8 +37,8 @@ FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run -
 # Roundcube sets this when it has filled in the text field, or TinyMCE once that has started
 READY = "return window.rcmail?.env?.identities_initialized"
 # in seconds: for all mails, and for each thing that is waited for
-DEADLINE = 180
-PATIENCE = 20
+DEADLINE = 900
+PATIENCE = 120
 
 
 class Person:
@@ -50,7 +51,9 @@ class Person:
         self.browser = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
 
     def wait(self, condition, what):
-        return WebDriverWait(self.browser, PATIENCE, 0.05).until(condition, what)
+        # what was found may be drawn anew before it is looked at
+        waiting = WebDriverWait(self.browser, PATIENCE, 0.05, [StaleElementReferenceException])
+        return waiting.until(condition, what)
 
     def find(self, css):
         """The first such element that can be seen."""
@@ -59,6 +62,11 @@ class Person:
 
     def all(self, css):
         return self.browser.find_elements(By.CSS_SELECTOR, css)
+
+    def link_to(self, about):
+        """Where the mail about that is, if it is in the list."""
+        links = self.all("#messagelist td.subject a")
+        return next((link.get_attribute("href") for link in links if link.text.strip() == about), None)
 
     def log_in(self):
         self.browser.get(SITE)
@@ -85,9 +93,7 @@ class Person:
         """Opens the composer."""
         if action:
             self.browser.get(f"{SITE}?_task=mail&_mbox=INBOX")
-            self.find("#messagelist td.subject a")
-            links = {link.text.strip(): link for link in self.all("#messagelist td.subject a")}
-            self.browser.get(links[about].get_attribute("href"))
+            self.browser.get(self.wait(lambda _: self.link_to(about), about))
             self.find(f"a.{action}").click()
         else:
             self.browser.get(f"{SITE}?_task=mail&_action=compose")

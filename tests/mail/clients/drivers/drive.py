@@ -5,6 +5,7 @@ the KEYS, which are as in Python's strings, or @ and the name of a file.
 drive.py [PATTERN KEYS]... -- PROGRAM ARGUMENTS...
 """
 import fcntl
+import glob
 import os
 import pty
 import re
@@ -37,14 +38,36 @@ def give_up(*_):
     sys.exit(f"waiting for {script}, after {text[-2000:].decode(errors='replace')}")
 
 
+def wants_to_go_on():
+    """Whether it waits for a processor or a disk, and not for us."""
+    try:
+        states = [open(stat).read().rpartition(")")[2].split()[0] for stat in glob.glob(f"/proc/{child}/task/*/stat")]
+    except OSError:  # a thread has ended meanwhile
+        return True
+    return bool({"R", "D"}.intersection(states))
+
+
+def is_at_rest():
+    """Nothing was written for a moment; or, while it wants to go on, for ten, since some always have a thread that does."""
+    for _ in range(10):
+        if select.select([terminal], [], [], 0.05)[0]:
+            return False
+        if not wants_to_go_on():
+            break
+    return True
+
+
 signal.signal(signal.SIGALRM, give_up)
-signal.alarm(60)
+signal.alarm(300)
 while True:
     # what is typed while a program still writes, some throw away
-    while script and script[0] in screen and not select.select([terminal], [], [], 0.05)[0]:
-        screen = screen[screen.index(script[0]) + len(script[0]) :]
-        os.write(terminal, script[1])
-        script = script[2:]
+    while script and script[0] in screen:
+        if is_at_rest():
+            screen = screen[screen.index(script[0]) + len(script[0]) :]
+            os.write(terminal, script[1])
+            script = script[2:]
+        elif select.select([terminal], [], [], 0)[0]:
+            break
     try:
         octets = os.read(terminal, 4096)
     except OSError:  # how Linux says that nobody has the terminal open any more
