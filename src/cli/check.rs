@@ -63,7 +63,7 @@ impl Findings {
 }
 
 fn installation(config: &Configuration, findings: &mut Findings) {
-    let revoked = spool(config, findings);
+    let revoked = check_spool(config, findings);
     for command in config.policy.commands.values() {
         check_command(command, &config.path, findings);
     }
@@ -76,8 +76,8 @@ fn installation(config: &Configuration, findings: &mut Findings) {
     }
 }
 
-/// Which keys were revoked by a request.
-fn spool(config: &Configuration, findings: &mut Findings) -> Vec<Id> {
+/// Says also which keys were revoked by a request.
+fn check_spool(config: &Configuration, findings: &mut Findings) -> Vec<Id> {
     let until_then = "until then every request is deferred";
     match FileSpool::open(&config.state).map(|spool| (spool.ledger(), spool.faults())) {
         Err(error) => findings.error(&config.path, &error.to_string(), until_then),

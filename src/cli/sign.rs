@@ -208,11 +208,8 @@ fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {
 /// The operator's `hosts.toml`, if there is one.
 pub(super) fn hosts() -> Result<Hosts, String> {
     let path = home("~/.config/netsysrq-mail/hosts.toml");
-    warn_of_others(
-        &path,
-        0o022,
-        "can be written by others, who say there whose answers are genuine",
-    );
+    // who can write it says whose answers are genuine; a group may be one's own
+    warn_of_others(&path, 0o002, "can be written by everybody: chmod o-w it");
     match std::fs::read_to_string(&path) {
         Ok(text) => Hosts::parse(&text).map_err(|fault| format!("{}:{fault}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Hosts::default()),
