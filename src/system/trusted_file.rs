@@ -19,6 +19,8 @@ use super::accounts;
 /// The largest file that is read, in octets.
 const LARGEST: u64 = 1024 * 1024;
 
+/// Why a file that is not there cannot be used.
+const ABSENT: &str = "there is no such file";
 /// The most links that a path may lead over, as in the kernel.
 const LINKS: usize = 40;
 
@@ -72,7 +74,10 @@ pub fn read(path: &Path, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, Untrust
 /// [`Untrusted`] if not.
 pub fn check_program(path: &Path) -> Result<(), Untrusted> {
     // O_PATH: a program that may be run but not read is a program
-    let (_, real) = open_real(path, OFlags::PATH)?;
+    let (_, real) = open_real(path, OFlags::PATH).map_err(|fault| match fault.why == ABSENT {
+        true => Untrusted { mend: "install it, or name another".to_owned(), ..fault },
+        false => fault,
+    })?;
     let metadata = fs::metadata(&real).map_err(|error| missing(path, &error))?;
     check_owner(&real, &metadata)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
@@ -174,7 +179,7 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
 
 fn missing(path: &Path, error: &io::Error) -> Untrusted {
     match error.kind() == io::ErrorKind::NotFound {
-        true => untrusted(path, "there is no such file".into(), "make it, or name another"),
+        true => untrusted(path, ABSENT.into(), "make it, or name another"),
         false => untrusted(path, error.to_string(), "make it readable"),
     }
 }

@@ -156,7 +156,7 @@ const ANSWERS: &[Mistake] = &[
         "\"file\"\nsigning_key",
         "\"sendmail\"\nsendmail = { path = \"@ROOT@/sendmail\" }\nsigning_key",
         "transport   =",
-        "@ROOT@/sendmail: there is no such file; make it, or name another",
+        "@ROOT@/sendmail: there is no such file; install it, or name another",
     ),
     mistake(
         "a sendmail program that cannot be run",
