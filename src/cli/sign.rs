@@ -87,6 +87,7 @@ pub(super) struct Options {
 
 /// Signs, gives the request away, and waits for its answer if it is to.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
+    note_options_behind(&options.command);
     let host = hosts()?.host.remove(&options.host).unwrap_or_default();
     let signed = sign(options, &host)?;
     // what is missing for the answer is said before the request has left
@@ -105,6 +106,19 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     let advice = "look into the spam folder, or send the same mail again: it is safe";
     drop(writeln!(io::stderr(), "netsysrq-mail: no answer came; {advice}"));
     Ok(Tool::CannotTell)
+}
+
+/// They are as good as any argument of a command, and seldom meant so.
+fn note_options_behind(command: &[String]) {
+    let own = <Options as clap::Args>::augment_args(clap::Command::new("sign"));
+    let flags = command.iter().filter_map(|word| word.strip_prefix("--")?.split('=').next());
+    for flag in flags.filter(|flag| own.get_arguments().any(|own| own.get_long() == Some(flag))) {
+        note(&format!("--{flag} stands behind the command, so it is an argument of it"));
+    }
+}
+
+fn note(text: &str) {
+    drop(writeln!(io::stderr(), "netsysrq-mail: note: {text}"));
 }
 
 fn key_id(text: &str) -> Result<Id, String> {
@@ -209,7 +223,7 @@ fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {
 pub(super) fn hosts() -> Result<Hosts, String> {
     let path = home("~/.config/netsysrq-mail/hosts.toml");
     // who can write it says whose answers are genuine; a group may be one's own
-    warn_of_others(&path, 0o002, "can be written by everybody: chmod o-w it");
+    note_rights(&path, 0o002, "can be written by everybody: chmod o-w it");
     match std::fs::read_to_string(&path) {
         Ok(text) => Hosts::parse(&text).map_err(|fault| format!("{}:{fault}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Hosts::default()),
@@ -218,15 +232,15 @@ pub(super) fn hosts() -> Result<Hosts, String> {
 }
 
 /// On the operator's own machine: a word, and no refusal.
-fn warn_of_others(path: &Path, rights: u32, what: &str) {
+fn note_rights(path: &Path, rights: u32, what: &str) {
     if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & rights != 0) {
-        drop(writeln!(io::stderr(), "netsysrq-mail: note: {} {what}", path.display()));
+        note(&format!("{} {what}", path.display()));
     }
 }
 
 fn read_key(path: &Path, passphrase_fd: Option<u32>) -> Result<Seal, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    warn_of_others(path, 0o077, "can be read by others: chmod 600 it");
+    note_rights(path, 0o077, "can be read by others: chmod 600 it");
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| failed(&e))?;
     let seal = match keys::read(&text, None) {
         Err(Unusable::Encrypted) => {

@@ -126,6 +126,27 @@ fn a_key_that_others_can_read_signs_and_is_told_of() {
     assert!(signed.status == 0 && signed.stderr.contains("chmod 600 it"), "{signed:?}");
 }
 
+#[test]
+fn an_option_behind_the_command_is_signed_as_its_argument_and_told_of() {
+    let site = Site::new();
+    let sign = |command: &[&str]| {
+        let mut sign = Command::new(PROGRAM);
+        sign.args(["sign", "--key-id", "alice", "--key"]).arg(site.path("alice"));
+        run(sign.arg("web1").args(command), b"")
+    };
+    let says = "note: --ttl stands behind the command, so it is an argument of it";
+    for (command, is_told) in [
+        (&["mark", "--ttl", "4h"][..], true),
+        (&["mark", "--ttl=4h"], true),
+        (&["mark", "--fast"], false),
+        (&["say", "ttl"], false),
+    ] {
+        let signed = sign(command);
+        assert_eq!(signed.status, 0, "{signed:?}");
+        assert_eq!(signed.stderr.contains(says), is_told, "{signed:?}");
+    }
+}
+
 /// What a program says to a terminal.
 fn on_a_terminal(words: &str) -> String {
     let mut script = Command::new("script");
