@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
@@ -154,7 +155,7 @@ fn untrusted(path: &Path, line: Option<usize>, fault: &Untrusted) -> Fault {
 /// What to do where there is no configuration, or none that this user may read.
 fn mend_of_absence(path: &Path) -> Option<String> {
     // not opened: it may be a FIFO
-    let error = rustix::fs::access(path, rustix::fs::Access::READ_OK).err()?;
+    let error = accounts::may(path, Access::READ_OK).err()?;
     if error == Errno::NOENT {
         return Some("run netsysrq-mail init, or name another by --config".to_owned());
     }

@@ -131,7 +131,11 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
     let cut = now.after(loaded.policy.skew);
     let epoch = cut.after(loaded.policy.skew);
     if marker::exists(state) {
+        let forgets = !state.join("revoked").exists();
         FileSpool::fence(state, epoch).map_err(failed)?;
+        if forgets {
+            say("which keys a request has revoked is lost: set revoked = true in their [key.X]\n");
+        }
     } else {
         FileSpool::init(state, epoch).map_err(failed)?;
     }

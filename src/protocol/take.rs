@@ -172,12 +172,7 @@ impl<'k, J: Journal> Held<'k, J> {
 
     /// By today's verdict: the claim stands for window and replay, everything else is judged anew.
     fn begin(self, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
-        let today = Ledger {
-            now: here.now.max(self.state.received),
-            low_water: ledger.low_water,
-            revoked: ledger.revoked.clone(),
-            ..Ledger::default()
-        };
+        let today = Ledger { now: here.now.max(self.state.received), ..ledger.clone() };
         let (key, request) = (self.verified.key(), self.verified.request());
         let verdict = match self.verified.verdict(policy, &today) {
             Ok(verdict) => verdict,

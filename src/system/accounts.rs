@@ -2,7 +2,10 @@
 //! emergency should not wait for a directory server. A number always works.
 
 use std::fs;
+use std::path::Path;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::protocol::command::Account;
@@ -13,6 +16,14 @@ pub fn find(user: &str) -> Option<Account> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let group = fs::read_to_string("/etc/group").unwrap_or_default();
     find_in(user, &passwd, &group)
+}
+
+/// Whether we, by our effective rights, may use a file so. Opens nothing.
+///
+/// # Errors
+/// Why not.
+pub fn may(path: &Path, rights: Access) -> Result<(), Errno> {
+    accessat(CWD, path, rights, AtFlags::EACCESS)
 }
 
 /// The account that we run under.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{SmtpTransport, Transport as _};
-use rustix::fs::{Access, MemfdFlags, access, memfd_create};
+use rustix::fs::{Access, MemfdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
-use super::exec;
+use super::{accounts, exec};
 use crate::protocol::answer::Stage;
 use crate::protocol::take::Letter;
 
@@ -87,9 +87,8 @@ fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
         super::clock::now().to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
     let mut name = format!("{time}.{}.{}", letter.job.file(), letter.stage.word());
     if letter.stage == Stage::Copy {
-        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '@' | '.' | '-');
         name.push('.');
-        name.extend(letter.to.chars().filter(plain).take(100));
+        name.extend(letter.to.chars().map(|c| if c == '/' { '%' } else { c }).take(120));
     }
     file.persist(directory.join(name + ".eml"))?;
     File::open(directory)?.sync_all()
@@ -107,7 +106,7 @@ fn pipe(
     let mut stdin = File::from(memfd_create("mail", MemfdFlags::CLOEXEC)?);
     stdin.write_all(mail)?;
     io::Seek::rewind(&mut stdin)?;
-    let account = super::accounts::own();
+    let account = accounts::own();
     let child = Command::new(program)
         .args(["-i", "-f", from.unwrap_or("<>"), "--", to])
         .env_clear()
@@ -200,5 +199,5 @@ pub fn check_directory(directory: &Path) -> io::Result<()> {
     if !fs::metadata(directory)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+    Ok(accounts::may(directory, Access::WRITE_OK | Access::EXEC_OK)?)
 }

@@ -13,9 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Access, AtFlags, CWD, OFlags, PROC_SUPER_MAGIC, accessat, fstatfs};
+use rustix::fs::{Access, OFlags, PROC_SUPER_MAGIC, fstatfs};
 use rustix::process::{Pid, geteuid, kill_process_group};
 
+use super::accounts;
 use crate::protocol::letter::Outcome;
 use crate::protocol::record::End;
 use crate::protocol::sysrq::{Keys, Signal, Step};
@@ -44,7 +45,7 @@ impl Settings {
     /// Why keys cannot be pressed here, if so. Opens nothing: an open FIFO has a reader who would see it.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        let access = accessat(CWD, &self.trigger, Access::WRITE_OK, AtFlags::EACCESS);
+        let access = accounts::may(&self.trigger, Access::WRITE_OK);
         access.err().map(|error| format!("{}: {error}", self.trigger.display()))
     }
 }
@@ -314,7 +315,7 @@ mod tests {
         assert!(Keyboard::open(&settings).is_err());
         std::fs::remove_file(&settings.trigger).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mkfifoat(CWD, &settings.trigger, mode).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &settings.trigger, mode).unwrap();
         assert!(Keyboard::open(&settings).is_err());
     }
 }

@@ -114,6 +114,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
         return Err(untrusted(path, "a relative path".into(), "write it from / on"));
     }
     let mut real = PathBuf::from("/");
+    check_owner(&real, &fs::metadata(&real).map_err(|error| missing(path, &error))?)?;
     let mut rest: Vec<OsString> = steps(path);
     let mut links = 0_usize;
     while let Some(step) = rest.pop() {
@@ -129,11 +130,15 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
             }
             Err(error) => return Err(missing(&at, &error)),
         };
-        check_owner(&at, &metadata)?;
         if !metadata.is_symlink() {
+            check_owner(&at, &metadata)?;
+            if !metadata.is_dir() && !rest.is_empty() {
+                return Err(untrusted(&at, "not a directory".into(), "name a file"));
+            }
             real = at;
             continue;
         }
+        check_link(&real, &at, &metadata)?;
         links = links.saturating_add(1);
         if links > LINKS {
             return Err(untrusted(path, "too many links".into(), "name the file itself"));
@@ -164,15 +169,23 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
         let mend = format!("run this as {name}, or chown it to root or to the user who runs this");
         return Err(untrusted(path, format!("it belongs to {name}"), &mend));
     }
-    if metadata.is_symlink() {
-        return Ok(());
-    }
     let sticky = metadata.is_dir() && mode & 0o1000 != 0;
     if mode & 0o002 != 0 && !sticky {
         return Err(untrusted(path, "everybody may write to it".into(), "chmod o-w it"));
     }
     if mode & 0o020 != 0 && metadata.gid() != 0 && !sticky {
         return Err(untrusted(path, "its group may write to it".into(), "chmod g-w it"));
+    }
+    Ok(())
+}
+
+/// A link is whose directory it is in, but for a sticky one, where it is its owner's.
+fn check_link(directory: &Path, link: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
+    let in_directory = fs::metadata(directory).map_err(|error| missing(directory, &error))?;
+    let ours = [0, geteuid().as_raw()].contains(&metadata.uid());
+    if in_directory.permissions().mode() & 0o1000 != 0 && !ours {
+        let why = "a link of somebody else in a directory where everybody may make one";
+        return Err(untrusted(link, why.into(), "name the file itself"));
     }
     Ok(())
 }
@@ -242,8 +255,11 @@ mod tests {
         fs::set_permissions(&way, fs::Permissions::from_mode(0o755)).unwrap();
         if geteuid().is_root() {
             std::os::unix::fs::lchown(way.join("on"), Some(65534), None).unwrap();
+            assert!(read(&first, Purpose::Public).is_ok(), "its directory is ours");
+            fs::set_permissions(&way, fs::Permissions::from_mode(0o1777)).unwrap();
             assert_eq!(read(&first, Purpose::Public).unwrap_err().path, way.join("on"));
         }
+        assert!(read(&path.join("../file"), Purpose::Public).is_err(), "the kernel refuses it");
         let round = link("round", Path::new("round"));
         assert_eq!(read(&round, Purpose::Public).unwrap_err().why, "too many links");
         assert!(read(&path, Purpose::Public).is_ok());

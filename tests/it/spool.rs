@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -207,7 +207,7 @@ fn what_a_restore_has_left_out_is_told_by_check_and_made_again_by_init() {
         let finding = format!("error: {path}: No such file");
         assert!(checked.status == 1 && checked.stdout.contains(&finding), "{part}: {checked:?}");
     };
-    for part in ["rate", "revoked", "slots", "spool/tmp", "seen"] {
+    for part in ["rate", "slots", "seen"] {
         let site = site();
         for mend in [&["init"][..], &["init", "--fence"]] {
             lose(&site, part);
@@ -216,19 +216,81 @@ fn what_a_restore_has_left_out_is_told_by_check_and_made_again_by_init() {
             assert_eq!(made.status, 0, "{part}: {made:?}");
             assert_eq!(site.tool(&["check"]).status, 0, "{part}: {made:?}");
         }
-        // what knew which nonces are spent is not made again as if nothing were
-        for part in ["low-water", "spool"] {
+        // what tells which nonces are spent and which keys revoked is not made again as if nothing were
+        for part in ["low-water", "spool", "spool/tmp", "revoked"] {
             lose(&site, part);
             tells(&site, part);
             let refused = site.tool(&["init"]);
             assert_eq!(refused.status, 75, "{part}: {refused:?}");
             let says = format!("its {part} is missing; run netsysrq-mail init --fence");
             assert!(refused.stderr.contains(&says), "{part}: {refused:?}");
-            assert_eq!(site.tool(&["init", "--fence"]).status, 0, "{part}");
+            let fenced = site.tool(&["init", "--fence"]);
+            assert_eq!(fenced.status, 0, "{part}");
+            let is_told = fenced.stdout.contains("set revoked = true in their [key.X]");
+            assert_eq!(is_told, part == "revoked", "{fenced:?}");
             assert_eq!(site.tool(&["check"]).status, 0, "{part}");
         }
         site.mends_by_fencing();
     }
+}
+
+/// Delivers, loses the spool's memory, fences it with a fault on the way, and delivers again; whether the fence failed.
+fn fence_with(strace: &Path, fault: &str) -> bool {
+    let site = Site::new();
+    let mail = message(&site.sign(&[], &["mark"]));
+    assert_eq!(site.deliver(&mail).status, 0);
+    fs::remove_dir_all(site.path("state/spool")).unwrap();
+    assert_eq!(site.deliver(&mail).status, 75);
+    let mut fence = Command::new(strace);
+    fence.args(["-f", "-qq", "-o", "/dev/null", fault]).arg(PROGRAM).arg("--config");
+    let fenced = run(fence.arg(site.path("config.toml")).args(["init", "--fence"]), b"");
+    let again = site.deliver(&mail);
+    assert!([1, 75].contains(&again.status), "{fault}: {again:?}");
+    assert_eq!(site.marks(), 1, "{fault}: it ran again");
+    fenced.status != 0
+}
+
+#[test]
+fn a_fence_that_fails_or_is_killed_lets_nothing_run_again() {
+    let Some(strace) = needed("strace") else { return };
+    let mut failed = 0;
+    for call in ["mkdir", "rename,renameat,renameat2", "fsync", "pwrite64"] {
+        for nth in 1..=3 {
+            for how in ["error=ENOSPC", "signal=KILL"] {
+                let fault = format!("--inject={call}:{how}:when={nth}");
+                failed += usize::from(fence_with(&strace, &fault));
+            }
+        }
+    }
+    assert!(failed >= 12, "only {failed} of 24 faults were met");
+}
+
+#[test]
+fn a_delivery_that_was_begun_before_a_fence_claims_nothing_after_it() {
+    let Some(strace) = needed("strace") else { return };
+    let site = Site::new();
+    let mail = message(&site.sign(&[], &["mark"]));
+    assert_eq!(site.deliver(&mail).status, 0);
+    fs::remove_dir_all(site.path("state/spool")).unwrap();
+    // it has read the old marker when it is held up before its claim
+    let mut delivery = Command::new(strace);
+    delivery.args(["-f", "-qq", "-o", "/dev/null", "--inject=fallocate:delay_enter=6s"]);
+    delivery.arg(PROGRAM).arg("--config").arg(site.path("config.toml"));
+    delivery.args(["deliver", "--wait", "--profile", "mailbox"]);
+    std::thread::scope(|scope| {
+        // as the fence will make it
+        for part in ["state/spool", "state/spool/tmp"] {
+            fs::DirBuilder::new().mode(0o700).create(site.path(part)).unwrap();
+        }
+        let delivered = scope.spawn(|| run(&mut delivery, mail.as_bytes()));
+        let tmp = site.path("state/spool/tmp");
+        eventually("it writes a claim", || fs::read_dir(&tmp).unwrap().next().is_some());
+        assert_eq!(site.tool(&["init", "--fence"]).status, 0);
+        let delivered = delivered.join().unwrap();
+        assert_eq!(delivered.status, 1, "{delivered:?}");
+    });
+    assert_eq!(site.tool(&["resume", "--wait"]).status, 0);
+    assert_eq!((site.marks(), site.answers().len()), (1, 1));
 }
 
 // --- disks

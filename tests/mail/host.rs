@@ -89,7 +89,7 @@ no_new_privileges = false
 
 # what a command is given; dash would unblock signals
 [command.look]
-run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; ulimit -a; env"]
+run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 'ulimit -a'; env"]
 "#,
             home = self.home(),
             public = public.trim(),

@@ -18,14 +18,12 @@ use crate::protocol::job::{Journal, Name};
 use crate::protocol::keyring::Key;
 use crate::protocol::record::{End, Record};
 use crate::protocol::time::Time;
-use crate::system::{clock, rate};
+use crate::system::{clock, marker, rate};
 
 impl FileSpool {
     /// A claim with its lock held and its octets on the disk, but no name.
     fn nameless(&self, line: &[u8]) -> io::Result<NamedTempFile> {
-        let directory = self.state.join("spool/tmp");
-        let file = NamedTempFile::new_in(&directory);
-        let mut file = file.map_err(|error| named(&directory, &error))?;
+        let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
         file.as_file().try_lock().map_err(io::Error::other)?;
         file.write_all(line)?;
         // not every file system can; the records then have to find room when they come
@@ -109,8 +107,11 @@ impl Spool for FileSpool {
         };
         self.sync(name, &file)?;
         let mut journal = FileJournal { file, end: size(line.as_bytes()) };
-        let Ok(low_water) = self.low_water() else { return Ok(Spent::Kept) };
-        if name.hour <= low_water {
+        let (Ok(low_water), Ok(epoch)) = (self.low_water(), marker::read(&self.state)) else {
+            return Ok(Spent::Kept);
+        };
+        // or a fence has begun a new epoch, in a spool that may have been lost
+        if name.hour <= low_water || epoch != self.epoch {
             let at = self.now();
             let end = End::Unrun;
             journal.append(&Record::Finished { at, end, duration: None, mail: None })?;

@@ -9,13 +9,13 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
+use rustix::fs::Access;
 use rustix::io::Errno;
 
 use super::{FileSpool, check_owner, number, private};
 use crate::protocol::journal;
 use crate::protocol::time::Time;
-use crate::system::marker;
+use crate::system::{accounts, marker};
 
 /// What is given up when the disk is full.
 const RESERVE: u64 = 256 * 1024;
@@ -23,11 +23,15 @@ const RESERVE: u64 = 256 * 1024;
 const RESERVE_FILES: u64 = 8;
 /// How long a claim may be on its way to a name: a delivery that was stopped for longer finds its file gone.
 const NAMELESS: Duration = Duration::from_secs(86400);
+/// The mend of what has lost its memory.
+const FENCE: &str = "run netsysrq-mail init --fence";
 /// How many buckets are removed at a time.
 const PRUNED_AT_ONCE: usize = 2;
 
-/// What holds no nonce: made anew where it is missing. A restore may leave out directories that were empty.
-const DIRECTORIES: [&str; 4] = ["spool/tmp", "rate", "revoked", "slots"];
+/// What tells which nonces are spent and which keys revoked: a fence alone makes it anew.
+const MEMORY: [&str; 4] = ["spool", "spool/tmp", "revoked", "low-water"];
+/// What can be lost without harm.
+const REST: [&str; 3] = ["rate", "slots", "seen"];
 
 /// What making a spool has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +53,16 @@ impl FileSpool {
         if !marker::exists(state) {
             make_directory(state)?;
             make_parts(state)?;
+            make_reserve(state)?;
             marker::write(state, epoch)?;
             return Ok(Made::Spool);
         }
         check_owner(state)?;
-        for part in ["spool", "low-water"] {
-            if !state.join(part).exists() {
-                let mend = "run netsysrq-mail init --fence";
-                return Err(io::Error::other(format!("its {part} is missing; {mend}")));
-            }
+        if let Some(part) = MEMORY.iter().find(|part| !state.join(part).exists()) {
+            return Err(io::Error::other(format!("its {part} is missing; {FENCE}")));
         }
-        Ok(if make_parts(state)? { Made::Parts } else { Made::Nothing })
+        let made = make_parts(state)? | remake_reserve(state);
+        Ok(if made { Made::Parts } else { Made::Nothing })
     }
 
     /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten.
@@ -68,27 +71,31 @@ impl FileSpool {
     /// When it cannot be made durable.
     pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
         check_owner(state)?;
+        // first: a spool that has lost its memory takes nothing of the old epoch any more
+        marker::write(state, epoch)?;
         make_parts(state)?;
         number::write(&state.join("seen"), 0)?;
         if number::read(&state.join("low-water")).is_err() {
             // what it kept out was issued before this epoch
             number::write(&state.join("low-water"), 0)?;
         }
-        marker::write(state, epoch)
+        remake_reserve(state);
+        Ok(())
     }
 
     /// What is missing, or cannot be written to, and how to mend it.
     #[must_use]
     pub fn faults(&self) -> Vec<(PathBuf, String, &'static str)> {
-        let parts = DIRECTORIES.into_iter().chain(["spool", "seen", "low-water"]);
-        let faults = parts.filter_map(|part| {
+        let mend = |part: &str, error| match error {
+            Errno::NOENT if MEMORY.contains(&part) => FENCE,
+            Errno::NOENT => "run netsysrq-mail init",
+            _ => "let this user write to it",
+        };
+        let faults = MEMORY.into_iter().chain(REST).filter_map(|part| {
             let path = self.state.join(part);
-            let rights =
-                if path.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
-            let error = access(&path, rights).err()?;
-            let mend =
-                if error == Errno::NOENT { "run netsysrq-mail init" } else { "chmod u+rwX it" };
-            Some((path, error.to_string(), mend))
+            let entered = if path.is_dir() { Access::EXEC_OK } else { Access::empty() };
+            let error = accounts::may(&path, Access::WRITE_OK | entered).err()?;
+            Some((path, error.to_string(), mend(part, error)))
         });
         faults.collect()
     }
@@ -98,9 +105,7 @@ impl FileSpool {
     /// # Errors
     /// When the low-water mark cannot be made durable, or a bucket not be removed.
     pub fn prune(&self, history: Duration) -> io::Result<()> {
-        if !self.state.join("reserve").exists() && make_reserve(&self.state).is_err() {
-            let _still_full = fs::remove_dir_all(self.state.join("reserve"));
-        }
+        remake_reserve(&self.state);
         self.sweep()?;
         let seen = number::read(&self.state.join("seen")).unwrap_or(0);
         let limit = Time::from_unix(seen).before(history);
@@ -152,22 +157,18 @@ impl FileSpool {
     }
 }
 
-/// Makes what is missing but the marker; whether anything was.
+/// Makes what is missing but marker and reserve; whether anything was.
 fn make_parts(state: &Path) -> io::Result<bool> {
-    let mut made = make_directory(&state.join("spool"))?;
-    for part in DIRECTORIES {
-        made |= make_directory(&state.join(part))?;
-    }
-    for part in ["seen", "low-water"] {
+    let mut made = false;
+    for part in MEMORY.into_iter().chain(REST) {
         let path = state.join(part);
-        if !path.exists() {
+        let is_number = matches!(part, "low-water" | "seen");
+        if !is_number {
+            made |= make_directory(&path)?;
+        } else if !path.exists() {
             number::write(&path, 0)?;
             made = true;
         }
-    }
-    if !state.join("reserve").exists() {
-        make_reserve(state)?;
-        made = true;
     }
     File::open(state.join("spool"))?.sync_all()?;
     File::open(state)?.sync_all()?;
@@ -182,6 +183,19 @@ fn make_directory(path: &Path) -> io::Result<bool> {
         }
         made => made.map(|()| true),
     }
+}
+
+/// Makes the reserve again if it was given up and there is room; whether it did.
+fn remake_reserve(state: &Path) -> bool {
+    let reserve = state.join("reserve");
+    if reserve.exists() {
+        return false;
+    }
+    let made = make_reserve(state).is_ok();
+    if !made {
+        let _still_full = fs::remove_dir_all(reserve);
+    }
+    made
 }
 
 /// Several files: a disk may be out of inodes as well.

@@ -7,10 +7,11 @@ use crate::machine::{Machine, SINK};
 const RESTARTER: &str = "/usr/sbin/restart-smtpd";
 const RESTART: &[&str] = &[RESTARTER];
 
-/// Debian's file with its domain filled in, and all mail to elsewhere sent to the sink.
+/// Debian's file with its domain filled in, and all mail to elsewhere sent to the sink. It warns a sender whose mail it is
+/// to try again only in four hours; told to try ten times a second, it comes to that in four seconds.
 fn lay_out(machine: &Machine) {
     machine.shell(&format!(
-        "sed -i -e 's|^match for local|match from any for domain {{ example.net, mx.example.net }}|' \
+        "sed -i -e '1i bounce warn-interval 6d' -e 's|^match for local|match from any for domain {{ example.net, mx.example.net }}|' \
          -e 's|^action \"relay\" relay|& host smtp://127.0.0.1:{SINK}|' /etc/smtpd.conf"
     ));
     // "/etc/init.d/opensmtpd restart" starts smtpd while the old one is still there, which then ends: nothing is left.

@@ -58,7 +58,7 @@ def is_at_rest():
 
 
 signal.signal(signal.SIGALRM, give_up)
-signal.alarm(300)
+signal.alarm(180)
 while True:
     # what is typed while a program still writes, some throw away
     while script and script[0] in screen:
