@@ -14,9 +14,9 @@ TARGET ?= $(shell [ "$$(uname -m)" = x86_64 ] && \
 	{ rustup target list --installed 2>/dev/null | grep -qx $(MUSL) || rustup target add $(MUSL) >/dev/null 2>&1; } && \
 	echo $(MUSL))
 
-BUILD   := $(or $(CARGO_TARGET_DIR),target)
-# the latest, whatever it was built for: who installs may have no toolchain
-PROGRAM  = $(shell ls -t $(BUILD)/release/netsysrq-mail $(BUILD)/*/release/netsysrq-mail 2>/dev/null | head -n 1)
+BUILD := $(or $(CARGO_TARGET_DIR),target)
+# where build leaves which program it has made: who installs may have no toolchain, and not these variables
+BUILT := target/built
 
 BIN  := $(DESTDIR)$(PREFIX)/bin
 MAN  := $(DESTDIR)$(PREFIX)/share/man
@@ -26,11 +26,13 @@ all: build
 
 build:
 	$(CARGO) build --locked --release $(if $(TARGET),--target $(TARGET))
+	@mkdir -p target
+	@echo "$(BUILD)/$(if $(TARGET),$(TARGET)/)release/netsysrq-mail" >$(BUILT)
 
-install:
-	@[ -n "$(PROGRAM)" ] || { echo "nothing is built: run make first, as the user who has the toolchain" >&2; exit 1; }
+install: | $(filter all build,$(MAKECMDGOALS))
+	@[ -x "$$(cat $(BUILT) 2>/dev/null)" ] || { echo "nothing is built: run make first, as the user who has the toolchain" >&2; exit 1; }
 	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(DOC)/docs
-	$(INSTALL) -m 0755 $(PROGRAM) $(BIN)/netsysrq-mail
+	$(INSTALL) -m 0755 "$$(cat $(BUILT))" $(BIN)/netsysrq-mail
 	$(INSTALL) -m 0644 docs/netsysrq-mail.1 $(MAN)/man1/netsysrq-mail.1
 	$(INSTALL) -m 0644 docs/netsysrq-mail.toml.5 $(MAN)/man5/netsysrq-mail.toml.5
 	$(INSTALL) -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DOC)
