@@ -115,7 +115,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
     }
     let mut real = PathBuf::from("/");
     check_owner(&real, &fs::metadata(&real).map_err(|error| missing(path, &error))?)?;
-    let mut rest: Vec<OsString> = steps(path);
+    let mut rest = steps(path);
     let mut links = 0_usize;
     while let Some(step) = rest.pop() {
         if step == ".." {

@@ -1,7 +1,7 @@
 //! The spool's upkeep: making it, fencing it, forgetting what is past, and the reserve.
 //!
-//! What holds here: the marker is written last; the low-water mark is durable before the first file is removed, and what
-//! is owed is looked at again after that.
+//! What holds here: the marker is written last in a new spool and first in a fence; the low-water mark is durable before
+//! the first file is removed, and what is owed is looked at again after that.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
