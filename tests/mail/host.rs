@@ -111,13 +111,13 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         format!("/home/{}", self.user)
     }
 
-    /// Puts the program where mail systems look.
+    /// Puts the program where mail systems look, whole or not at all: one may be looking.
     pub(crate) fn install(&self) {
-        let place = self.machine.path(INSTALLED);
+        let aside = format!("{INSTALLED}.new");
         // by a process of its own: a child of another thread would have the copy open for writing (ETXTBSY)
-        let copied =
-            run(Command::new("cp").arg("--remove-destination").arg(PROGRAM).arg(&place), b"");
+        let copied = run(Command::new("cp").arg(PROGRAM).arg(self.machine.path(&aside)), b"");
         assert_eq!(copied.status, 0, "{copied:?}");
+        self.machine.shell(&format!("mv {aside} {INSTALLED}"));
     }
 
     /// Puts a script there in its place.
