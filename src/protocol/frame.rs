@@ -349,6 +349,7 @@ mod tests {
         let lost = Damage { expected: Some(count), found: count - 2, line: Some((3, 48)) };
         assert_eq!(damage(&without(3, 2)), lost);
         assert_eq!(damage(&without(3, 2).replace('\n', "\n> ")), lost);
+        assert_eq!(damage(&without(3, 2).replace('\n', "\n\n")), lost);
         let named = format!("Netsysrq asks web1: netsysrq\n\n{}", without(3, 2));
         assert_eq!(damage(&named), lost, "plain words above the marker name it too");
         assert_eq!(damage(&without(3, 2).replace('\n', "")), Damage { line: None, ..lost });
