@@ -131,9 +131,7 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
     let cut = now.after(loaded.policy.skew);
     let epoch = cut.after(loaded.policy.skew);
     if marker::exists(state) {
-        let forgets = !state.join("revoked").exists();
-        FileSpool::fence(state, epoch).map_err(failed)?;
-        if forgets {
+        if FileSpool::fence(state, epoch).map_err(failed)? {
             say("which keys a request has revoked is lost: set revoked = true in their [key.X]\n");
         }
     } else {

@@ -18,6 +18,12 @@ pub fn find(user: &str) -> Option<Account> {
     find_in(user, &passwd, &group)
 }
 
+/// The name of a user; the number of one that has none.
+#[must_use]
+pub fn name_of(uid: u32) -> String {
+    find(&uid.to_string()).map_or(uid.to_string(), |account| account.name)
+}
+
 /// Whether we, by our effective rights, may use a file so. Opens nothing.
 ///
 /// # Errors

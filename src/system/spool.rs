@@ -206,7 +206,7 @@ fn check_owner(state: &Path) -> io::Result<()> {
     })?;
     let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
     if owner != geteuid().as_raw() {
-        let name = accounts::find(&owner.to_string()).map_or(owner.to_string(), |a| a.name);
+        let name = accounts::name_of(owner);
         return Err(io::Error::other(format!(
             "{} belongs to {name}; use: runuser -u {name} -- netsysrq-mail ...",
             state.display()

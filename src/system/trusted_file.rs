@@ -19,8 +19,6 @@ use super::accounts;
 /// The largest file that is read, in octets.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Why a file that is not there cannot be used.
-const ABSENT: &str = "there is no such file";
 /// The most links that a path may lead over, as in the kernel.
 const LINKS: usize = 40;
 
@@ -59,7 +57,7 @@ impl fmt::Display for Untrusted {
 pub fn read(path: &Path, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, Untrusted> {
     let mut file = open(path, purpose)?;
     let mut octets = Zeroizing::new(Vec::new());
-    let failed = |error: io::Error| untrusted(path, error.to_string(), "make it readable");
+    let failed = |error: io::Error| unreadable(path, &error);
     file.by_ref().take(LARGEST).read_to_end(&mut octets).map_err(failed)?;
     match file.read(&mut [0]) {
         Ok(0) => Ok(octets),
@@ -74,11 +72,8 @@ pub fn read(path: &Path, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, Untrust
 /// [`Untrusted`] if not.
 pub fn check_program(path: &Path) -> Result<(), Untrusted> {
     // O_PATH: a program that may be run but not read is a program
-    let (_, real) = open_real(path, OFlags::PATH).map_err(|fault| match fault.why == ABSENT {
-        true => Untrusted { mend: "install it, or name another".to_owned(), ..fault },
-        false => fault,
-    })?;
-    let metadata = fs::metadata(&real).map_err(|error| missing(path, &error))?;
+    let (_, real) = open_real(path, Purpose::Program, OFlags::PATH)?;
+    let metadata = fs::metadata(&real).map_err(|error| unreadable(path, &error))?;
     check_owner(&real, &metadata)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
         return Err(untrusted(path, "not a program".into(), "name a program that can be run"));
@@ -88,8 +83,8 @@ pub fn check_program(path: &Path) -> Result<(), Untrusted> {
 
 fn open(path: &Path, purpose: Purpose) -> Result<File, Untrusted> {
     // O_NONBLOCK: a FIFO must not stop a delivery
-    let (file, real) = open_real(path, OFlags::NONBLOCK)?;
-    let metadata = file.metadata().map_err(|error| missing(path, &error))?;
+    let (file, real) = open_real(path, purpose, OFlags::NONBLOCK)?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     check_owner(&real, &metadata)?;
     if !metadata.is_file() {
         return Err(untrusted(path, "not a regular file".into(), "name a file"));
@@ -100,21 +95,21 @@ fn open(path: &Path, purpose: Purpose) -> Result<File, Untrusted> {
     Ok(file)
 }
 
-fn open_real(path: &Path, flags: OFlags) -> Result<(File, PathBuf), Untrusted> {
-    let real = resolve(path)?;
+fn open_real(path: &Path, purpose: Purpose, flags: OFlags) -> Result<(File, PathBuf), Untrusted> {
+    let real = resolve(path, purpose)?;
     let flags = (flags | OFlags::NOFOLLOW).bits();
     let flags = i32::try_from(flags).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(flags).open(&real);
-    file.map(|file| (file, real)).map_err(|error| missing(path, &error))
+    file.map(|file| (file, real)).map_err(|error| unreadable(path, &error))
 }
 
 /// Follows a path to its end. Who can change a directory or a link on the way decides where it leads.
-fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
+fn resolve(path: &Path, purpose: Purpose) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(untrusted(path, "a relative path".into(), "write it from / on"));
     }
     let mut real = PathBuf::from("/");
-    check_owner(&real, &fs::metadata(&real).map_err(|error| missing(path, &error))?)?;
+    check_owner(&real, &fs::metadata(&real).map_err(|error| unreadable(&real, &error))?)?;
     let mut rest = steps(path);
     let mut links = 0_usize;
     while let Some(step) = rest.pop() {
@@ -123,13 +118,10 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
             continue;
         }
         let at = real.join(step);
-        let metadata = match fs::symlink_metadata(&at) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(missing(path, &error));
-            }
-            Err(error) => return Err(missing(&at, &error)),
-        };
+        let metadata = fs::symlink_metadata(&at).map_err(|error| {
+            let is_absent = error.kind() == io::ErrorKind::NotFound;
+            if is_absent { absent(path, purpose) } else { unreadable(&at, &error) }
+        })?;
         if !metadata.is_symlink() {
             check_owner(&at, &metadata)?;
             if !metadata.is_dir() && !rest.is_empty() {
@@ -143,7 +135,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
         if links > LINKS {
             return Err(untrusted(path, "too many links".into(), "name the file itself"));
         }
-        let target = fs::read_link(&at).map_err(|error| missing(&at, &error))?;
+        let target = fs::read_link(&at).map_err(|error| unreadable(&at, &error))?;
         if target.is_absolute() {
             real = PathBuf::from("/");
         }
@@ -165,7 +157,7 @@ fn steps(path: &Path) -> Vec<OsString> {
 fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
     let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
     if owner != 0 && owner != geteuid().as_raw() {
-        let name = accounts::find(&owner.to_string()).map_or(owner.to_string(), |a| a.name);
+        let name = accounts::name_of(owner);
         let mend = format!("run this as {name}, or chown it to root or to the user who runs this");
         return Err(untrusted(path, format!("it belongs to {name}"), &mend));
     }
@@ -181,7 +173,7 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
 
 /// A link is whose directory it is in, but for a sticky one, where it is its owner's.
 fn check_link(directory: &Path, link: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
-    let in_directory = fs::metadata(directory).map_err(|error| missing(directory, &error))?;
+    let in_directory = fs::metadata(directory).map_err(|error| unreadable(directory, &error))?;
     let ours = [0, geteuid().as_raw()].contains(&metadata.uid());
     if in_directory.permissions().mode() & 0o1000 != 0 && !ours {
         let why = "a link of somebody else in a directory where everybody may make one";
@@ -190,11 +182,16 @@ fn check_link(directory: &Path, link: &Path, metadata: &fs::Metadata) -> Result<
     Ok(())
 }
 
-fn missing(path: &Path, error: &io::Error) -> Untrusted {
-    match error.kind() == io::ErrorKind::NotFound {
-        true => untrusted(path, ABSENT.into(), "make it, or name another"),
-        false => untrusted(path, error.to_string(), "make it readable"),
-    }
+fn absent(path: &Path, purpose: Purpose) -> Untrusted {
+    let mend = match purpose {
+        Purpose::Program => "install it, or name another",
+        Purpose::Public | Purpose::Secret => "make it, or name another",
+    };
+    untrusted(path, "there is no such file".into(), mend)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Untrusted {
+    untrusted(path, error.to_string(), "make it readable")
 }
 
 fn untrusted(path: &Path, why: String, mend: &str) -> Untrusted {

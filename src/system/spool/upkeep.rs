@@ -65,12 +65,14 @@ impl FileSpool {
         Ok(if made { Made::Parts } else { Made::Nothing })
     }
 
-    /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten.
+    /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten. `true` if
+    /// it had lost which keys are revoked.
     ///
     /// # Errors
     /// When it cannot be made durable.
-    pub fn fence(state: &Path, epoch: Time) -> io::Result<()> {
+    pub fn fence(state: &Path, epoch: Time) -> io::Result<bool> {
         check_owner(state)?;
+        let forgets = !state.join("revoked").exists();
         // first: a spool that has lost its memory takes nothing of the old epoch any more
         marker::write(state, epoch)?;
         make_parts(state)?;
@@ -80,7 +82,7 @@ impl FileSpool {
             number::write(&state.join("low-water"), 0)?;
         }
         remake_reserve(state);
-        Ok(())
+        Ok(forgets)
     }
 
     /// What is missing, or cannot be written to, and how to mend it.
