@@ -274,7 +274,7 @@ fn a_delivery_that_was_begun_before_a_fence_claims_nothing_after_it() {
     fs::remove_dir_all(site.path("state/spool")).unwrap();
     // it has read the old marker when it is held up before its claim
     let mut delivery = Command::new(strace);
-    delivery.args(["-f", "-qq", "-o", "/dev/null", "--inject=fallocate:delay_enter=6s"]);
+    delivery.args(["-f", "-qq", "-o", "/dev/null", "--inject=fallocate:delay_enter=15s"]);
     delivery.arg(PROGRAM).arg("--config").arg(site.path("config.toml"));
     delivery.args(["deliver", "--wait", "--profile", "mailbox"]);
     std::thread::scope(|scope| {
