@@ -15,8 +15,9 @@ use crate::ways::Way;
 const SENDER: &str = "somebody@example.org";
 /// How long a mail system that tries again every second or two is watched before it is said to hold a mail.
 const WATCH: Duration = Duration::from_secs(4);
-/// How long a mail system may take for what it has no reason to hold, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a mail system may take for what it has no reason to hold, on a machine that does much else. getmail misses
+/// the end of a child at times, gives it up after three minutes, and takes the mail at the next poll.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// What a mail system did with a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
