@@ -118,7 +118,8 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::{claim::{Claimed, Spool}, policy::Judged};
+//! # use netsysrq_mail::protocol::claim::{Claimed, Spool};
+//! # use netsysrq_mail::protocol::judge::Judged;
 //! fn claim<S: Spool>(judged: Judged<'_>, spool: &mut S) -> Option<Claimed<S::Journal>> {
 //!     judged.claim(spool, None).ok()
 //! }
@@ -128,7 +129,7 @@
 //!
 //! That [`Candidate::verify`] checks the signature, that a claim survives a power failure, that a lock is held, that a
 //! command gets the rights of its account and no more: those are the bodies of a few functions, in
-//! `protocol/keyring.rs`, `protocol/policy.rs`, `protocol/claim.rs`, `protocol/take.rs`, `system/spool/` and
+//! `protocol/verify.rs`, `protocol/judge.rs`, `protocol/claim.rs`, `protocol/take.rs`, `system/spool/` and
 //! `system/exec.rs`. SECURITY.md names them for whoever audits this.
 //!
 //! # The house
@@ -139,9 +140,9 @@
 //!
 //! [`Candidate`]: protocol::message::Candidate
 //! [`Candidate::verify`]: protocol::message::Candidate::verify
-//! [`Verified`]: protocol::keyring::Verified
-//! [`Judged`]: protocol::policy::Judged
-//! [`Judged::claim`]: protocol::policy::Judged::claim
+//! [`Verified`]: protocol::verify::Verified
+//! [`Judged`]: protocol::judge::Judged
+//! [`Judged::claim`]: protocol::judge::Judged::claim
 //! [`Claimed`]: protocol::claim::Claimed
 //! [`Ready`]: protocol::take::Ready
 //! [`Started`]: protocol::take::Started

@@ -4,13 +4,15 @@ use std::io;
 
 use crate::protocol::claim::{Claimed, Spool};
 use crate::protocol::job::Journal;
-use crate::protocol::keyring::{Keyring, Verified};
+use crate::protocol::keyring::Keyring;
 use crate::protocol::letter::Letterhead;
 use crate::protocol::message::Candidate;
+use crate::protocol::outcome::End;
+use crate::protocol::outcome::Summary;
 use crate::protocol::policy::{Ledger, Policy};
-use crate::protocol::record::End;
 use crate::protocol::refusal::Stop;
-use crate::protocol::take::{Host, Job, Settled, Summary, Unsent};
+use crate::protocol::take::{Host, Job, Settled, Unsent};
+use crate::protocol::verify::Verified;
 
 /// The delivery: out of octets that anybody may have sent, a request whose nonce is spent.
 ///
@@ -98,18 +100,19 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::protocol::claim::{Admission, Here, Spent};
+    use crate::protocol::claim::{Admission, Spent};
     use crate::protocol::command::{Account, Answering, Command, Word};
     use crate::protocol::cose::{self, Lock, Seal};
     use crate::protocol::id::Id;
     use crate::protocol::job::Answer;
     use crate::protocol::job::{Name, State};
     use crate::protocol::keyring::Key;
-    use crate::protocol::letter::Outcome;
+    use crate::protocol::outcome::Outcome;
     use crate::protocol::record::Record;
     use crate::protocol::request::Request;
     use crate::protocol::sysrq::Keys;
     use crate::protocol::take::{Letter, Locked};
+    use crate::protocol::time::Here;
     use crate::protocol::time::Time;
     use crate::protocol::verdict::Deed;
 

@@ -14,6 +14,7 @@ use base64ct::{Base64, Encoding};
 use ed25519_dalek::VerifyingKey;
 use netsysrq_mail::protocol::answer::{Digested, Statement};
 use netsysrq_mail::protocol::cose::{ANSWER_AAD, Envelope, Forged, Lock, REQUEST_AAD};
+use netsysrq_mail::protocol::crc::crc32;
 use netsysrq_mail::protocol::frame::{self, Kind};
 use netsysrq_mail::protocol::id::Id;
 use netsysrq_mail::protocol::keyring::{identity, is_published};
@@ -258,7 +259,7 @@ fn the_example_in_the_protocol_is_the_vector_it_names() {
     assert_eq!(&octets[..6], format!("01{length:04x}"), "head");
     assert_eq!(octets[6..octets.len() - 8], body, "container");
     let counted = unhex(&octets[..octets.len() - 8]);
-    assert_eq!(octets[octets.len() - 8..], format!("{:08x}", frame::crc32(&counted)), "CRC");
+    assert_eq!(octets[octets.len() - 8..], format!("{:08x}", crc32(&counted)), "CRC");
 }
 
 #[test]

@@ -11,32 +11,6 @@ use super::request::{NONCE, stamp, whole};
 use super::time::Time;
 use super::walk::Malformed;
 
-/// Which of the answers to one request this is; there is at most one of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// After the machine was started anew.
-    Back,
-    /// For whoever is told of requests: a line, not signed.
-    Copy,
-    /// Before something that the machine may not survive.
-    Notice,
-    /// What came of it.
-    Result,
-}
-
-impl Stage {
-    /// The word in answer and Message-ID: stable.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Back => "back",
-            Self::Copy => "copy",
-            Self::Notice => "notice",
-            Self::Result => "result",
-        }
-    }
-}
-
 /// The signed part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
@@ -184,7 +158,7 @@ mod tests {
             key: "alice".into(),
             nonce: vec![9; 16],
             issued: Time::from_unix(1_763_665_360),
-            stage: Stage::Result.word().into(),
+            stage: "result".into(),
             verdict: "run".into(),
             status: Some(-15),
             duration: Some(1500),

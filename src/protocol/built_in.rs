@@ -1,12 +1,12 @@
 //! The commands that need no configuration: what their words ask for, and what `ping` and `help` say.
 
-use super::claim::Here;
 use super::command::{Argument, Command, Misfit};
 use super::id::Id;
 use super::keyring::Key;
 use super::policy::Policy;
 use super::request::Request;
 use super::sysrq::Keys;
+use super::time::Here;
 use super::verdict::{Action, Deed, Denial};
 
 /// Commands that are built in, and need no `[command.X]`.

@@ -3,11 +3,11 @@
 use std::io;
 
 use super::job::{Journal, Name};
-use super::keyring::{Key, Verified};
-use super::policy::Judged;
+use super::judge::Judged;
+use super::keyring::Key;
 use super::record::Record;
 use super::refusal::{Refusal, Stop};
-use super::time::Time;
+use super::time::{Here, Time};
 use super::verdict::Verdict;
 
 /// The durable memory of nonces, as the protocol needs it.
@@ -40,17 +40,6 @@ pub trait Spool {
 
     /// Now, and where we are: for the record.
     fn here(&self) -> Here;
-}
-
-/// The time and the boot that a record is written in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Here {
-    /// Now.
-    pub now: Time,
-    /// The kernel's boot id.
-    pub boot: String,
-    /// When the kernel was started.
-    pub booted: Time,
 }
 
 /// Whether a key is within its allowance.
@@ -86,18 +75,6 @@ pub struct Claimed<J> {
     journal: Option<J>,
     verdict: &'static str,
     reason: &'static str,
-}
-
-impl Verified<'_> {
-    /// The name of the job that this request is or will be: made of signed octets alone.
-    #[must_use]
-    pub fn job_name(&self) -> Name {
-        Name {
-            hour: self.request().expires.hour(),
-            key: self.key().id.clone(),
-            cti: self.request().cti(),
-        }
-    }
 }
 
 impl Judged<'_> {

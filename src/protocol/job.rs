@@ -13,7 +13,8 @@ use std::io;
 use std::time::Duration;
 
 use super::id::Id;
-use super::record::{End, Record};
+use super::outcome::End;
+use super::record::Record;
 use super::time::Time;
 
 /// How long an answer is offered to a mail system that does not take it, and how often at least: neither a machine that

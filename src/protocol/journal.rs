@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 
-use super::frame::crc32;
+use super::crc::crc32;
 use super::job::{Damaged, State};
-use super::record::{End, Record};
+use super::outcome::End;
+use super::record::Record;
 use super::time::Time;
 
 impl Record {

@@ -1,15 +1,12 @@
-//! Who may ask for what, and how a candidate becomes a verified request.
+//! Who may ask for what: the keys, and everything about their holders.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::cose::{Forged, Lock};
+use super::cose::Lock;
 use super::id::Id;
-use super::message::Candidate;
-use super::refusal::Refusal;
-use super::request::Request;
 use super::sysrq::Keys;
 use super::time::Time;
 
@@ -116,52 +113,6 @@ pub fn identity(lock: &Lock) -> Vec<u8> {
         octets.pop();
     }
     octets
-}
-
-/// A request that the holder of a key on the keyring has made; whether it may be acted on is another question.
-#[must_use]
-#[derive(Debug)]
-pub struct Verified<'k> {
-    key: &'k Key,
-    request: Request,
-    cose: Vec<u8>,
-}
-
-impl Candidate {
-    /// Checks the octets received, and only then reads what they say.
-    ///
-    /// # Errors
-    /// [`Refusal::Form`], [`Refusal::UnknownKey`], [`Refusal::KeyType`] or [`Refusal::Signature`].
-    pub fn verify(self, keyring: &Keyring) -> Result<Verified<'_>, Refusal> {
-        let envelope = self.envelope()?;
-        let key = keyring.by_kid(envelope.kid()).ok_or(Refusal::UnknownKey)?;
-        let payload = envelope.verify(&key.lock).map_err(|forged| match forged {
-            Forged::KeyType => Refusal::KeyType,
-            Forged::Signature => Refusal::Signature,
-        })?;
-        let request = Request::decode(payload).map_err(|_| Refusal::Form)?;
-        Ok(Verified { key, request, cose: self.into_octets() })
-    }
-}
-
-impl<'k> Verified<'k> {
-    /// Who asks.
-    #[must_use]
-    pub fn key(&self) -> &'k Key {
-        self.key
-    }
-
-    /// What is asked.
-    #[must_use]
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
-    /// The octets received.
-    #[must_use]
-    pub fn cose(&self) -> &[u8] {
-        &self.cose
-    }
 }
 
 #[cfg(test)]

@@ -8,15 +8,14 @@ use lettre::address::{Address, Envelope};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
 
-use super::answer::{Digested, Stage, Statement};
+use super::answer::{Digested, Statement};
 use super::cose::Seal;
 use super::frame::{self, Kind};
 use super::job::Name;
 use super::keyring::Key;
 use super::message;
-use super::record::End;
+use super::outcome::{End, Outcome, Stage, Summary};
 use super::request::Request;
-use super::take::Summary;
 use super::time::Time;
 
 /// The most output that is shown in the text, in octets; all of it is attached.
@@ -56,47 +55,6 @@ pub struct Report<'a> {
     pub outcome: &'a Outcome,
     /// Now.
     pub now: Time,
-}
-
-/// What a command left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// How it ended.
-    pub end: End,
-    /// How long it took.
-    pub duration: Option<Duration>,
-    /// Its output, both streams as they came, up to the cap.
-    pub output: Vec<u8>,
-    /// How many octets were past the cap.
-    pub dropped: u64,
-}
-
-impl Outcome {
-    /// An end without output.
-    #[must_use]
-    pub const fn bare(end: End) -> Self {
-        Self { end, duration: None, output: Vec::new(), dropped: 0 }
-    }
-
-    /// A built-in's words.
-    #[must_use]
-    pub fn said(words: String) -> Self {
-        Self { output: words.into_bytes(), ..Self::bare(End::Done) }
-    }
-
-    fn status(&self) -> Option<i64> {
-        match self.end {
-            End::Exited(status) => Some(i64::from(status)),
-            End::Killed(signal) => Some(i64::from(signal).saturating_neg()),
-            End::Back(_)
-            | End::Done
-            | End::NotStarted(_)
-            | End::TimedOut
-            | End::Unknown
-            | End::Unrun
-            | End::WouldRun => None,
-        }
-    }
 }
 
 impl Letterhead {

@@ -7,20 +7,20 @@ mod finish;
 
 use std::io;
 
-use super::answer::Stage;
 use super::built_in;
-use super::claim::Here;
 use super::job::{Journal, Name, Next, Notice, State};
-use super::keyring::{Key, Keyring, Verified};
-use super::letter::{Letterhead, Outcome, Report};
+use super::keyring::{Key, Keyring};
+use super::letter::{Letterhead, Report};
 use super::message::Candidate;
+use super::outcome::{End, Outcome, Stage};
 use super::policy::{Ledger, Policy};
-use super::record::{End, Record};
+use super::record::Record;
 use super::refusal::Stop;
 use super::request::Request;
-use super::time::Time;
+use super::time::{Here, Time};
 use super::verdict::{Action, Deed, Verdict};
-pub use finish::{Lost, Settled, Summary, Unsent};
+use super::verify::Verified;
+pub use finish::{Lost, Settled, Unsent};
 
 /// What the protocol needs done in the world, once it may be done.
 pub trait Host {

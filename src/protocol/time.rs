@@ -66,6 +66,17 @@ impl fmt::Display for Time {
     }
 }
 
+/// The time and the boot that a record is written in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Here {
+    /// Now.
+    pub now: Time,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// When the kernel was started.
+    pub booted: Time,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,8 +22,8 @@ use rustix::process::{
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::protocol::command::{Account, Command as Template};
-use crate::protocol::letter::Outcome;
-use crate::protocol::record::End;
+use crate::protocol::outcome::End;
+use crate::protocol::outcome::Outcome;
 
 /// The verb of the stage: not for people.
 pub const STAGE: &str = "exec-stage";

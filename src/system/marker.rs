@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
-use crate::protocol::frame::crc32;
+use crate::protocol::crc::crc32;
 use crate::protocol::time::Time;
 
 const NAME: &str = "marker";

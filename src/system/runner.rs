@@ -14,15 +14,18 @@ use super::log::{Line, Log};
 use super::mailer::{self, Transport};
 use super::spool::{FileJournal, FileSpool};
 use super::sysrq::{Keyboard, Settings};
-use crate::protocol::answer::Stage;
-use crate::protocol::claim::{Here, Spool};
+use crate::protocol::claim::Spool;
 use crate::protocol::id::Id;
 use crate::protocol::job::{Finished, Name, State};
 use crate::protocol::keyring::{Key, Keyring};
-use crate::protocol::letter::{Letterhead, Outcome};
-use crate::protocol::record::End;
+use crate::protocol::letter::Letterhead;
+use crate::protocol::outcome::End;
+use crate::protocol::outcome::Outcome;
+use crate::protocol::outcome::Stage;
+use crate::protocol::outcome::Summary;
 use crate::protocol::request::Request;
-use crate::protocol::take::{Host, Letter, Summary};
+use crate::protocol::take::{Host, Letter};
+use crate::protocol::time::Here;
 use crate::protocol::verdict::Deed;
 
 /// How long a mail system may take to take a notice: what follows it is urgent.

@@ -17,7 +17,8 @@ use netsysrq_mail::protocol::id::Id;
 use netsysrq_mail::protocol::job::{Answer, Name, State};
 use netsysrq_mail::protocol::journal;
 use netsysrq_mail::protocol::message::Candidate;
-use netsysrq_mail::protocol::record::{End, Record};
+use netsysrq_mail::protocol::outcome::End;
+use netsysrq_mail::protocol::record::Record;
 use netsysrq_mail::protocol::request::Request;
 use netsysrq_mail::protocol::time::Time;
 

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::compose::verify::{self, Found, HostKey};
-use crate::protocol::answer::{Stage, Statement};
+use crate::protocol::answer::Statement;
+use crate::protocol::outcome::Stage;
 use crate::protocol::time::Time;
 use crate::system::clock;
 

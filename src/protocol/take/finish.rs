@@ -3,11 +3,11 @@
 use std::io;
 
 use super::{Held, Host, Letter};
-use crate::protocol::claim::Here;
-use crate::protocol::id::Id;
 use crate::protocol::job::{Journal, Name};
-use crate::protocol::letter::{Letterhead, Outcome};
-use crate::protocol::record::{End, Record};
+use crate::protocol::letter::Letterhead;
+use crate::protocol::outcome::{End, Outcome, Summary};
+use crate::protocol::record::Record;
+use crate::protocol::time::Here;
 
 /// A job that nobody can be answered about.
 #[must_use]
@@ -87,19 +87,6 @@ impl<J: Journal> Settled<'_, J> {
             end: self.outcome.end.clone(),
         }
     }
-}
-
-/// A settled job in a line.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// Who asked.
-    pub key: Id,
-    /// For what.
-    pub command: String,
-    /// The verdict's word.
-    pub verdict: &'static str,
-    /// How it ended.
-    pub end: End,
 }
 
 impl<J: Journal> Lost<J> {

@@ -13,10 +13,12 @@ use tempfile::NamedTempFile;
 
 use super::taking::{FileJournal, reserve, size};
 use super::{FileSpool, named, number, private};
-use crate::protocol::claim::{Admission, Here, Spent, Spool};
+use crate::protocol::claim::{Admission, Spent, Spool};
 use crate::protocol::job::{Journal, Name};
 use crate::protocol::keyring::Key;
-use crate::protocol::record::{End, Record};
+use crate::protocol::outcome::End;
+use crate::protocol::record::Record;
+use crate::protocol::time::Here;
 use crate::protocol::time::Time;
 use crate::system::{clock, marker, rate};
 
