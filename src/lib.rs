@@ -50,7 +50,8 @@
 //! Running what has not been started on disk:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::{job::Journal, take::{Host, Ready}};
+//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::take::{Host, Ready};
 //! fn run<J: Journal>(ready: Ready<'_, J>, host: &mut impl Host) {
 //!     let _ = ready.run(host);
 //! }
@@ -59,7 +60,8 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::{job::Journal, take::{Host, Ready}};
+//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::take::{Host, Ready};
 //! fn run<J: Journal>(ready: Ready<'_, J>, host: &mut impl Host) {
 //!     if let Ok(started) = ready.start(host.here()) {
 //!         let _ = started.run(host);
@@ -70,7 +72,8 @@
 //! Running twice:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::{job::Journal, take::{Host, Started}};
+//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::take::{Host, Started};
 //! fn run<J: Journal>(started: Started<'_, J>, host: &mut impl Host) {
 //!     let _ = started.run(host);
 //!     let _ = started.run(host);
@@ -80,7 +83,8 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::{job::Journal, take::{Host, Started}};
+//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::take::{Host, Started};
 //! fn run<J: Journal>(started: Started<'_, J>, host: &mut impl Host) {
 //!     let _ = started.run(host);
 //! }
@@ -89,7 +93,8 @@
 //! Answering before the answer is on disk:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::{job::Journal, take::{Host, Settled}};
+//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::take::{Host, Settled};
 //! fn answer<J: Journal>(settled: Settled<'_, J>, host: &mut impl Host) {
 //!     let _ = settled.answer(host);
 //! }
@@ -98,7 +103,9 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::{job::Journal, letter::Letterhead, take::{Host, Settled}};
+//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::letter::Letterhead;
+//! # use netsysrq_mail::protocol::take::{Host, Settled};
 //! fn answer<J: Journal>(settled: Settled<'_, J>, letterhead: &Letterhead, host: &mut impl Host) {
 //!     if let Ok(unsent) = settled.finish(letterhead, &host.here()) {
 //!         let _ = unsent.answer(host);
@@ -109,7 +116,8 @@
 //! Making a claim out of nothing:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::{claim::Claimed, job::Name};
+//! # use netsysrq_mail::protocol::claim::Claimed;
+//! # use netsysrq_mail::protocol::name::Name;
 //! fn forge<J>(name: Name, journal: J) -> Claimed<J> {
 //!     Claimed { name, journal: Some(journal), verdict: "run", reason: "run" }
 //! }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::protocol::claim::{Claimed, Spool};
-use crate::protocol::job::Journal;
+use crate::protocol::journal::Journal;
 use crate::protocol::keyring::Keyring;
 use crate::protocol::letter::Letterhead;
 use crate::protocol::message::Candidate;
@@ -104,12 +104,13 @@ mod tests {
     use crate::protocol::command::{Account, Answering, Command, Word};
     use crate::protocol::cose::{self, Lock, Seal};
     use crate::protocol::id::Id;
-    use crate::protocol::job::Answer;
-    use crate::protocol::job::{Name, State};
     use crate::protocol::keyring::Key;
+    use crate::protocol::name::Name;
     use crate::protocol::outcome::Outcome;
     use crate::protocol::record::Record;
     use crate::protocol::request::Request;
+    use crate::protocol::state::Answer;
+    use crate::protocol::state::State;
     use crate::protocol::sysrq::Keys;
     use crate::protocol::take::{Letter, Locked};
     use crate::protocol::time::Here;

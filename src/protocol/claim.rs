@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::job::{Journal, Name};
+use super::journal::Journal;
 use super::judge::Judged;
 use super::keyring::Key;
+use super::name::Name;
 use super::record::Record;
 use super::refusal::{Refusal, Stop};
 use super::time::{Here, Time};

@@ -1,14 +1,24 @@
-//! The text of a journal: one checksummed record a line, `<crc32> <length> <kind> <field>=<value> ...`.
+//! The journal of a job, and its text: one checksummed record a line, `<crc32> <length> <kind> <field>=<value> ...`.
 
+use std::io;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 
 use super::crc::crc32;
-use super::job::{Damaged, State};
 use super::outcome::End;
 use super::record::Record;
+use super::state::{Damaged, State};
 use super::time::Time;
+
+/// The append-only journal of one job, under its lock.
+pub trait Journal {
+    /// Appends a record. When this returns, the record survives a power failure.
+    ///
+    /// # Errors
+    /// When it may not survive.
+    fn append(&mut self, record: &Record) -> io::Result<()>;
+}
 
 impl Record {
     /// The record as one line, ended by LF.
@@ -194,7 +204,7 @@ fn unescape(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::job::Next;
+    use crate::protocol::state::Next;
 
     fn at(seconds: u64) -> Time {
         Time::from_unix(seconds)

@@ -11,9 +11,9 @@ use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, Sing
 use super::answer::{Digested, Statement};
 use super::cose::Seal;
 use super::frame::{self, Kind};
-use super::job::Name;
 use super::keyring::Key;
 use super::message;
+use super::name::Name;
 use super::outcome::{End, Outcome, Stage, Summary};
 use super::request::Request;
 use super::time::Time;

@@ -4,57 +4,25 @@
 //! again with today's configuration: a job file holds octets that somebody signed, and no instruction.
 
 mod finish;
-
-use std::io;
+mod held;
+mod host;
+mod start;
 
 use super::built_in;
-use super::job::{Journal, Name, Next, Notice, State};
-use super::keyring::{Key, Keyring};
-use super::letter::{Letterhead, Report};
+use super::journal::Journal;
+use super::keyring::Keyring;
 use super::message::Candidate;
-use super::outcome::{End, Outcome, Stage};
+use super::name::Name;
+use super::outcome::{End, Outcome};
 use super::policy::{Ledger, Policy};
-use super::record::Record;
 use super::refusal::Stop;
-use super::request::Request;
-use super::time::{Here, Time};
-use super::verdict::{Action, Deed, Verdict};
-use super::verify::Verified;
+use super::state::{Next, State};
+use super::time::Here;
+use super::verdict::{Action, Verdict};
 pub use finish::{Lost, Settled, Unsent};
-
-/// What the protocol needs done in the world, once it may be done.
-pub trait Host {
-    /// Now, and where we are.
-    fn here(&self) -> Here;
-
-    /// Waits until the deed may be begun beside others, and keeps its place.
-    ///
-    /// # Errors
-    /// When there is no way to tell.
-    fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()>;
-
-    /// Does a deed to its end. It is on the disk that it is begun. It need not return.
-    fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome;
-
-    /// Hands a mail over to the mail system, and waits a little after one that comes before something drastic.
-    ///
-    /// # Errors
-    /// When it was not taken.
-    fn hand_over(&mut self, letter: &Letter<'_>) -> io::Result<()>;
-}
-
-/// A mail to be handed over.
-#[derive(Debug)]
-pub struct Letter<'a> {
-    /// Which answer.
-    pub stage: Stage,
-    /// The job that it answers.
-    pub job: &'a Name,
-    /// The address.
-    pub to: &'a str,
-    /// The whole mail, line ends LF.
-    pub mail: &'a [u8],
-}
+use held::Held;
+pub use host::{Host, Letter};
+pub use start::{Ready, Started};
 
 /// A job out of the spool, under its lock.
 #[derive(Debug)]
@@ -81,30 +49,6 @@ pub enum Job<'k, J> {
     Settled(Settled<'k, J>),
     /// The answer is written down, and is to be handed over.
     Unsent(Unsent<J>),
-}
-
-/// A job whose deed may be begun, once.
-#[must_use]
-#[derive(Debug)]
-pub struct Ready<'k, J> {
-    held: Held<'k, J>,
-    deed: Deed<'k>,
-}
-
-/// A job whose deed is begun: it is on the disk.
-#[must_use]
-#[derive(Debug)]
-pub struct Started<'k, J> {
-    held: Held<'k, J>,
-    deed: Deed<'k>,
-}
-
-#[derive(Debug)]
-struct Held<'k, J> {
-    journal: J,
-    name: Name,
-    state: State,
-    verified: Verified<'k>,
 }
 
 impl<'k, J: Journal> Job<'k, J> {
@@ -203,101 +147,13 @@ impl<'k, J: Journal> Held<'k, J> {
         }
     }
 
-    fn settled(self, verdict: &'static str, why: String, outcome: Outcome) -> Job<'k, J> {
+    pub(super) fn settled(
+        self,
+        verdict: &'static str,
+        why: String,
+        outcome: Outcome,
+    ) -> Job<'k, J> {
         Job::Settled(Settled { held: self, verdict, why, outcome })
-    }
-
-    fn report<'a>(
-        &'a self,
-        stage: Stage,
-        verdict: &'a str,
-        why: &'a str,
-        outcome: &'a Outcome,
-        now: Time,
-    ) -> Report<'a> {
-        Report {
-            stage,
-            key: self.verified.key(),
-            request: self.verified.request(),
-            received: self.state.received,
-            message_id: self.state.message_id.as_deref(),
-            verdict,
-            why,
-            started: self.state.started.as_ref().map(|(at, _)| *at),
-            outcome,
-            now,
-        }
-    }
-}
-
-impl<'k, J: Journal> Ready<'k, J> {
-    /// Waits for a place to do it in; a request may expire over that.
-    ///
-    /// # Errors
-    /// When there is no way to tell whether there is a place; nothing was begun.
-    pub fn queue(self, host: &mut impl Host) -> io::Result<Job<'k, J>> {
-        host.queue(&self.deed)?;
-        if host.here().now < self.held.verified.request().expires {
-            return Ok(Job::Ready(self));
-        }
-        let late = Verdict::Expired;
-        Ok(self.held.settled(late.word(), late.why(), Outcome::bare(End::Unrun)))
-    }
-
-    /// For what the machine may not survive: says so first, as far as the mail system takes it.
-    ///
-    /// # Errors
-    /// When the journal cannot be written; nothing was started.
-    pub fn announce(mut self, letterhead: &Letterhead, host: &mut impl Host) -> io::Result<Self> {
-        if !self.deed.is_announced() {
-            return Ok(self);
-        }
-        let Here { now, .. } = host.here();
-        let mail = match &self.held.state.notice {
-            Notice::Over => return Ok(self),
-            Notice::Written(mail) => mail.clone(),
-            Notice::None => {
-                let nothing = Outcome::bare(End::Unrun);
-                let plan = match &self.deed {
-                    Deed::Run { command, .. } => format!("starting {}", command.id),
-                    deed @ (Deed::Last(_) | Deed::Press(_) | Deed::Revoke(_)) => deed.plan(),
-                };
-                let report = self.held.report(Stage::Notice, "run", &plan, &nothing, now);
-                let mail = letterhead.write(&report).unwrap_or_default();
-                self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
-                mail
-            }
-        };
-        // An emergency does not wait for a mail system that is down: the result says what happened.
-        let _untaken = host.hand_over(&Letter {
-            stage: Stage::Notice,
-            job: &self.held.name,
-            to: &self.held.verified.key().answer_to,
-            mail: &mail,
-        });
-        self.held.journal.append(&Record::Noticed { at: host.here().now })?;
-        self.held.state.notice = Notice::Over;
-        Ok(self)
-    }
-
-    /// Writes down that the deed is begun. After this it is, as far as anybody will ever know.
-    ///
-    /// # Errors
-    /// When that cannot be made durable; nothing was started.
-    pub fn start(mut self, here: Here) -> io::Result<Started<'k, J>> {
-        let Here { now, boot, .. } = here;
-        self.held.journal.append(&Record::Running { at: now, boot: boot.clone() })?;
-        self.held.state.started = Some((now, boot));
-        Ok(Started { held: self.held, deed: self.deed })
-    }
-}
-
-impl<'k, J: Journal> Started<'k, J> {
-    /// Does the deed: the one place where anything is done.
-    pub fn run(self, host: &mut impl Host) -> Settled<'k, J> {
-        let (key, request) = (self.held.verified.key(), self.held.verified.request());
-        let outcome = host.perform(&self.deed, key, request);
-        Settled { held: self.held, verdict: "run", why: String::new(), outcome }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Candidates become verified requests: the octets received are checked under a key of ours, and only then read.
 
 use super::cose::Forged;
-use super::job::Name;
 use super::keyring::{Key, Keyring};
 use super::message::Candidate;
+use super::name::Name;
 use super::refusal::Refusal;
 use super::request::Request;
 

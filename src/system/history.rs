@@ -5,8 +5,9 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::protocol::cose::{Envelope, REQUEST_AAD};
-use crate::protocol::job::{Answer, Name, State};
+use crate::protocol::name::Name;
 use crate::protocol::request::Request;
+use crate::protocol::state::{Answer, State};
 
 /// A job in a line.
 #[derive(Debug)]

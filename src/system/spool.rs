@@ -30,9 +30,10 @@ use rustix::process::geteuid;
 
 use super::{accounts, clock, marker};
 use crate::protocol::id::Id;
-use crate::protocol::job::{Name, State};
 use crate::protocol::journal;
+use crate::protocol::name::Name;
 use crate::protocol::policy::Ledger;
+use crate::protocol::state::State;
 use crate::protocol::time::Time;
 pub use taking::{FileJournal, Found};
 pub use upkeep::Made;

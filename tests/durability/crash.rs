@@ -21,9 +21,10 @@ use netsysrq_mail::compose::keys;
 use netsysrq_mail::compose::sign::{self, Signer};
 use netsysrq_mail::protocol::cose::Seal;
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::job::{Answer, Name, State};
+use netsysrq_mail::protocol::name::Name;
 use netsysrq_mail::protocol::outcome::End;
 use netsysrq_mail::protocol::request::Request;
+use netsysrq_mail::protocol::state::{Answer, State};
 use netsysrq_mail::system::clock;
 use netsysrq_mail::system::spool::FileSpool;
 use rustix::process::{

@@ -14,12 +14,13 @@ use std::time::{Duration, SystemTime};
 
 use netsysrq_mail::protocol::cose::{Envelope, REQUEST_AAD};
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::job::{Answer, Name, State};
 use netsysrq_mail::protocol::journal;
 use netsysrq_mail::protocol::message::Candidate;
+use netsysrq_mail::protocol::name::Name;
 use netsysrq_mail::protocol::outcome::End;
 use netsysrq_mail::protocol::record::Record;
 use netsysrq_mail::protocol::request::Request;
+use netsysrq_mail::protocol::state::{Answer, State};
 use netsysrq_mail::protocol::time::Time;
 
 use crate::support::{

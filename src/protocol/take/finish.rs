@@ -2,9 +2,11 @@
 
 use std::io;
 
-use super::{Held, Host, Letter};
-use crate::protocol::job::{Journal, Name};
+use super::held::Held;
+use super::host::{Host, Letter};
+use crate::protocol::journal::Journal;
 use crate::protocol::letter::Letterhead;
+use crate::protocol::name::Name;
 use crate::protocol::outcome::{End, Outcome, Summary};
 use crate::protocol::record::Record;
 use crate::protocol::time::Here;

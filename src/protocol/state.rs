@@ -8,11 +8,8 @@
 //! [`State`] is pure: [`State::after`] says which record may follow which, and [`State::next`] what a runner that
 //! holds the lock must do now. A record that is torn did not happen.
 
-use std::fmt;
-use std::io;
 use std::time::Duration;
 
-use super::id::Id;
 use super::outcome::End;
 use super::record::Record;
 use super::time::Time;
@@ -28,52 +25,6 @@ pub const BACK_OFF: [Duration; 5] = [
     Duration::from_secs(2 * 3600),
     Duration::from_secs(6 * 3600),
 ];
-
-/// A job: `<hour of exp>/<key id>.<cti in hex>`, from signed octets alone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
-    /// Whole hours since the Unix epoch: the bucket.
-    pub hour: u64,
-    /// The key.
-    pub key: Id,
-    /// The nonce, in lower-case hexadecimal.
-    pub cti: String,
-}
-
-impl Name {
-    /// The file's name inside its bucket.
-    #[must_use]
-    pub fn file(&self) -> String {
-        format!("{}.{}", self.key, self.cti)
-    }
-
-    /// Reads what [`fmt::Display`] writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (hour, file) = text.split_once('/')?;
-        let (key, cti) = file.split_once('.')?;
-        let whole = (16..=64).contains(&cti.len())
-            && cti.len() % 2 == 0
-            && cti.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        let name = Self { hour: hour.parse().ok()?, key: Id::new(key)?, cti: cti.to_owned() };
-        (whole && name.to_string() == text).then_some(name)
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.hour, self.file())
-    }
-}
-
-/// The append-only journal of one job, under its lock.
-pub trait Journal {
-    /// Appends a record. When this returns, the record survives a power failure.
-    ///
-    /// # Errors
-    /// When it may not survive.
-    fn append(&mut self, record: &Record) -> io::Result<()>;
-}
 
 /// The octets of a journal are not what a runner of this or an earlier version wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,27 +218,5 @@ impl State {
     pub fn owes_mail(&self) -> bool {
         self.answer == Answer::Owed
             && self.finished.as_ref().is_some_and(|finished| finished.mail.is_some())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_name_reads_back_and_nothing_else_does() {
-        let name = Name { hour: 489_907, key: Id::new("alice").unwrap(), cti: "9f".repeat(8) };
-        assert_eq!(Name::parse(&name.to_string()), Some(name.clone()));
-        for bad in [
-            "",
-            "1/alice",
-            "01/alice.9f9f9f9f9f9f9f9f",
-            "1/../x.9f9f9f9f9f9f9f9f",
-            "1/alice.9F9f9f9f9f9f9f9f",
-            "1/alice.9f",
-            "1/alice.9f9f9f9f9f9f9f9f9",
-        ] {
-            assert_eq!(Name::parse(bad), None, "{bad}");
-        }
     }
 }

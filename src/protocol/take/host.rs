@@ -1,0 +1,44 @@
+//! What the runner needs of the world, and the mails that it hands over.
+
+use std::io;
+
+use crate::protocol::keyring::Key;
+use crate::protocol::name::Name;
+use crate::protocol::outcome::{Outcome, Stage};
+use crate::protocol::request::Request;
+use crate::protocol::time::Here;
+use crate::protocol::verdict::Deed;
+
+/// What the protocol needs done in the world, once it may be done.
+pub trait Host {
+    /// Now, and where we are.
+    fn here(&self) -> Here;
+
+    /// Waits until the deed may be begun beside others, and keeps its place.
+    ///
+    /// # Errors
+    /// When there is no way to tell.
+    fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()>;
+
+    /// Does a deed to its end. It is on the disk that it is begun. It need not return.
+    fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome;
+
+    /// Hands a mail over to the mail system, and waits a little after one that comes before something drastic.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    fn hand_over(&mut self, letter: &Letter<'_>) -> io::Result<()>;
+}
+
+/// A mail to be handed over.
+#[derive(Debug)]
+pub struct Letter<'a> {
+    /// Which answer.
+    pub stage: Stage,
+    /// The job that it answers.
+    pub job: &'a Name,
+    /// The address.
+    pub to: &'a str,
+    /// The whole mail, line ends LF.
+    pub mail: &'a [u8],
+}

@@ -1,0 +1,102 @@
+//! How a deed begins: a place to do it in, the notice before it, and its start on the disk.
+
+use std::io;
+
+use super::Job;
+use super::finish::Settled;
+use super::held::Held;
+use super::host::{Host, Letter};
+use crate::protocol::journal::Journal;
+use crate::protocol::letter::Letterhead;
+use crate::protocol::outcome::{End, Outcome, Stage};
+use crate::protocol::record::Record;
+use crate::protocol::state::Notice;
+use crate::protocol::time::Here;
+use crate::protocol::verdict::{Deed, Verdict};
+
+/// A job whose deed may be begun, once.
+#[must_use]
+#[derive(Debug)]
+pub struct Ready<'k, J> {
+    pub(super) held: Held<'k, J>,
+    pub(super) deed: Deed<'k>,
+}
+
+/// A job whose deed is begun: it is on the disk.
+#[must_use]
+#[derive(Debug)]
+pub struct Started<'k, J> {
+    held: Held<'k, J>,
+    deed: Deed<'k>,
+}
+
+impl<'k, J: Journal> Ready<'k, J> {
+    /// Waits for a place to do it in; a request may expire over that.
+    ///
+    /// # Errors
+    /// When there is no way to tell whether there is a place; nothing was begun.
+    pub fn queue(self, host: &mut impl Host) -> io::Result<Job<'k, J>> {
+        host.queue(&self.deed)?;
+        if host.here().now < self.held.verified.request().expires {
+            return Ok(Job::Ready(self));
+        }
+        let late = Verdict::Expired;
+        Ok(self.held.settled(late.word(), late.why(), Outcome::bare(End::Unrun)))
+    }
+
+    /// For what the machine may not survive: says so first, as far as the mail system takes it.
+    ///
+    /// # Errors
+    /// When the journal cannot be written; nothing was started.
+    pub fn announce(mut self, letterhead: &Letterhead, host: &mut impl Host) -> io::Result<Self> {
+        if !self.deed.is_announced() {
+            return Ok(self);
+        }
+        let Here { now, .. } = host.here();
+        let mail = match &self.held.state.notice {
+            Notice::Over => return Ok(self),
+            Notice::Written(mail) => mail.clone(),
+            Notice::None => {
+                let nothing = Outcome::bare(End::Unrun);
+                let plan = match &self.deed {
+                    Deed::Run { command, .. } => format!("starting {}", command.id),
+                    deed @ (Deed::Last(_) | Deed::Press(_) | Deed::Revoke(_)) => deed.plan(),
+                };
+                let report = self.held.report(Stage::Notice, "run", &plan, &nothing, now);
+                let mail = letterhead.write(&report).unwrap_or_default();
+                self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
+                mail
+            }
+        };
+        // An emergency does not wait for a mail system that is down: the result says what happened.
+        let _untaken = host.hand_over(&Letter {
+            stage: Stage::Notice,
+            job: &self.held.name,
+            to: &self.held.verified.key().answer_to,
+            mail: &mail,
+        });
+        self.held.journal.append(&Record::Noticed { at: host.here().now })?;
+        self.held.state.notice = Notice::Over;
+        Ok(self)
+    }
+
+    /// Writes down that the deed is begun. After this it is, as far as anybody will ever know.
+    ///
+    /// # Errors
+    /// When that cannot be made durable; nothing was started.
+    pub fn start(mut self, here: Here) -> io::Result<Started<'k, J>> {
+        let Here { now, boot, .. } = here;
+        self.held.journal.append(&Record::Running { at: now, boot: boot.clone() })?;
+        self.held.state.started = Some((now, boot));
+        Ok(Started { held: self.held, deed: self.deed })
+    }
+}
+
+impl<'k, J: Journal> Started<'k, J> {
+    /// Does the deed: the one place where anything is done.
+    pub fn run(self, host: &mut impl Host) -> Settled<'k, J> {
+        let (key, request) = (self.held.verified.key(), self.held.verified.request());
+        let outcome = host.perform(&self.deed, key, request);
+        Settled { held: self.held, verdict: "run", why: String::new(), outcome }
+    }
+}
