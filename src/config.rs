@@ -22,9 +22,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use crate::protocol::keyring::Keyring;
-use crate::protocol::letter::Letterhead;
-use crate::protocol::policy::Policy;
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::rules::keyring::Keyring;
+use crate::protocol::rules::policy::Policy;
 use crate::system::accounts;
 use crate::system::mailer::Transport;
 use crate::system::sysrq::Settings;

@@ -32,7 +32,8 @@
 //! Judging what nobody verified:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::{message::Candidate, policy::{Ledger, Policy}};
+//! # use netsysrq_mail::protocol::wire::message::Candidate;
+//! # use netsysrq_mail::protocol::rules::policy::{Ledger, Policy};
 //! fn judge(candidate: Candidate, policy: &Policy, ledger: &Ledger) {
 //!     let _ = candidate.judge(policy, ledger);
 //! }
@@ -41,7 +42,9 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::{keyring::Keyring, message::Candidate, policy::{Ledger, Policy}};
+//! # use netsysrq_mail::protocol::rules::keyring::Keyring;
+//! # use netsysrq_mail::protocol::wire::message::Candidate;
+//! # use netsysrq_mail::protocol::rules::policy::{Ledger, Policy};
 //! fn judge(candidate: Candidate, keyring: &Keyring, policy: &Policy, ledger: &Ledger) {
 //!     let _ = candidate.verify(keyring).map(|verified| verified.judge(policy, ledger).map(drop));
 //! }
@@ -50,7 +53,7 @@
 //! Running what has not been started on disk:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::job::journal::Journal;
 //! # use netsysrq_mail::protocol::take::{Host, Ready};
 //! fn run<J: Journal>(ready: Ready<'_, J>, host: &mut impl Host) {
 //!     let _ = ready.run(host);
@@ -60,7 +63,7 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::job::journal::Journal;
 //! # use netsysrq_mail::protocol::take::{Host, Ready};
 //! fn run<J: Journal>(ready: Ready<'_, J>, host: &mut impl Host) {
 //!     if let Ok(started) = ready.start(host.here()) {
@@ -72,7 +75,7 @@
 //! Running twice:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::job::journal::Journal;
 //! # use netsysrq_mail::protocol::take::{Host, Started};
 //! fn run<J: Journal>(started: Started<'_, J>, host: &mut impl Host) {
 //!     let _ = started.run(host);
@@ -83,7 +86,7 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::job::journal::Journal;
 //! # use netsysrq_mail::protocol::take::{Host, Started};
 //! fn run<J: Journal>(started: Started<'_, J>, host: &mut impl Host) {
 //!     let _ = started.run(host);
@@ -93,7 +96,7 @@
 //! Answering before the answer is on disk:
 //!
 //! ```compile_fail
-//! # use netsysrq_mail::protocol::journal::Journal;
+//! # use netsysrq_mail::protocol::job::journal::Journal;
 //! # use netsysrq_mail::protocol::take::{Host, Settled};
 //! fn answer<J: Journal>(settled: Settled<'_, J>, host: &mut impl Host) {
 //!     let _ = settled.answer(host);
@@ -103,8 +106,8 @@
 //! as against
 //!
 //! ```
-//! # use netsysrq_mail::protocol::journal::Journal;
-//! # use netsysrq_mail::protocol::letter::Letterhead;
+//! # use netsysrq_mail::protocol::job::journal::Journal;
+//! # use netsysrq_mail::protocol::job::letter::Letterhead;
 //! # use netsysrq_mail::protocol::take::{Host, Settled};
 //! fn answer<J: Journal>(settled: Settled<'_, J>, letterhead: &Letterhead, host: &mut impl Host) {
 //!     if let Ok(unsent) = settled.finish(letterhead, &host.here()) {
@@ -117,7 +120,7 @@
 //!
 //! ```compile_fail
 //! # use netsysrq_mail::protocol::claim::Claimed;
-//! # use netsysrq_mail::protocol::name::Name;
+//! # use netsysrq_mail::protocol::job::name::Name;
 //! fn forge<J>(name: Name, journal: J) -> Claimed<J> {
 //!     Claimed { name, journal: Some(journal), verdict: "run", reason: "run" }
 //! }
@@ -142,12 +145,17 @@
 //!
 //! # The house
 //!
-//! [`protocol`] is pure: it is told everything and touches nothing. [`system`] touches, and decides nothing.
-//! [`compose`] is the operator's side, which nothing of the filter imports. [`cli`] is a small file a verb, [`exit`]
-//! the one table of statuses, [`config`] the one reader of the configuration.
+//! [`protocol`] is pure: it is told everything and touches nothing. Its files are the words above, in their order, and
+//! three rooms of nouns: [`wire`] (octets), [`rules`] (who may ask for what), [`job`] (what becomes of a claim).
+//! [`system`] touches, and decides nothing. [`compose`] is the operator's side, which nothing of the filter imports.
+//! [`cli`] is one small file for each verb, [`exit`] the one table of statuses, [`config`] the one reader of the
+//! configuration. Imports run one way, without circles: `tests/house.rs` looks.
 //!
-//! [`Candidate`]: protocol::message::Candidate
-//! [`Candidate::verify`]: protocol::message::Candidate::verify
+//! [`wire`]: protocol::wire
+//! [`rules`]: protocol::rules
+//! [`job`]: protocol::job
+//! [`Candidate`]: protocol::wire::message::Candidate
+//! [`Candidate::verify`]: protocol::wire::message::Candidate::verify
 //! [`Verified`]: protocol::verify::Verified
 //! [`Judged`]: protocol::judge::Judged
 //! [`Judged::claim`]: protocol::judge::Judged::claim

@@ -3,16 +3,16 @@
 use std::io;
 
 use crate::protocol::claim::{Claimed, Spool};
-use crate::protocol::journal::Journal;
-use crate::protocol::keyring::Keyring;
-use crate::protocol::letter::Letterhead;
-use crate::protocol::message::Candidate;
-use crate::protocol::outcome::End;
-use crate::protocol::outcome::Summary;
-use crate::protocol::policy::{Ledger, Policy};
+use crate::protocol::job::journal::Journal;
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::job::outcome::End;
+use crate::protocol::job::outcome::Summary;
 use crate::protocol::refusal::Stop;
+use crate::protocol::rules::keyring::Keyring;
+use crate::protocol::rules::policy::{Ledger, Policy};
 use crate::protocol::take::{Host, Job, Settled, Unsent};
 use crate::protocol::verify::Verified;
+use crate::protocol::wire::message::Candidate;
 
 /// The delivery: out of octets that anybody may have sent, a request whose nonce is spent.
 ///
@@ -101,21 +101,21 @@ mod tests {
 
     use super::*;
     use crate::protocol::claim::{Admission, Spent};
-    use crate::protocol::command::{Account, Answering, Command, Word};
-    use crate::protocol::cose::{self, Lock, Seal};
     use crate::protocol::id::Id;
-    use crate::protocol::keyring::Key;
-    use crate::protocol::name::Name;
-    use crate::protocol::outcome::Outcome;
-    use crate::protocol::record::Record;
-    use crate::protocol::request::Request;
-    use crate::protocol::state::Answer;
-    use crate::protocol::state::State;
-    use crate::protocol::sysrq::Keys;
+    use crate::protocol::job::name::Name;
+    use crate::protocol::job::outcome::Outcome;
+    use crate::protocol::job::record::Record;
+    use crate::protocol::job::state::Answer;
+    use crate::protocol::job::state::State;
+    use crate::protocol::rules::command::{Account, Answering, Command, Word};
+    use crate::protocol::rules::keyring::Key;
+    use crate::protocol::rules::sysrq::Keys;
+    use crate::protocol::rules::verdict::Deed;
     use crate::protocol::take::{Letter, Locked};
     use crate::protocol::time::Here;
     use crate::protocol::time::Time;
-    use crate::protocol::verdict::Deed;
+    use crate::protocol::wire::cose::{self, Lock, Seal};
+    use crate::protocol::wire::request::Request;
 
     const NOW: Time = Time::from_unix(1_763_665_351);
 

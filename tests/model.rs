@@ -21,9 +21,9 @@
 
 use std::time::Instant;
 
-use netsysrq_mail::protocol::outcome::End;
-use netsysrq_mail::protocol::record::Record;
-use netsysrq_mail::protocol::state::{Damaged, GIVE_UP, Next, Notice, State};
+use netsysrq_mail::protocol::job::outcome::End;
+use netsysrq_mail::protocol::job::record::Record;
+use netsysrq_mail::protocol::job::state::{Damaged, GIVE_UP, Next, Notice, State};
 use netsysrq_mail::protocol::time::Time;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 

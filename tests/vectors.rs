@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding};
 use ed25519_dalek::VerifyingKey;
-use netsysrq_mail::protocol::answer::{Digested, Statement};
-use netsysrq_mail::protocol::cose::{ANSWER_AAD, Envelope, Forged, Lock, REQUEST_AAD};
-use netsysrq_mail::protocol::crc::crc32;
-use netsysrq_mail::protocol::frame::{self, Kind};
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::keyring::{identity, is_published};
-use netsysrq_mail::protocol::openssh;
 use netsysrq_mail::protocol::refusal::Refusal;
-use netsysrq_mail::protocol::request::{Request, hex};
+use netsysrq_mail::protocol::rules::keyring::{identity, is_published};
+use netsysrq_mail::protocol::wire::answer::{Digested, Statement};
+use netsysrq_mail::protocol::wire::cose::{ANSWER_AAD, Envelope, Forged, Lock, REQUEST_AAD};
+use netsysrq_mail::protocol::wire::crc::crc32;
+use netsysrq_mail::protocol::wire::frame::{self, Kind};
+use netsysrq_mail::protocol::wire::openssh;
+use netsysrq_mail::protocol::wire::request::{Request, hex};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 

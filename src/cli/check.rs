@@ -7,10 +7,10 @@ use serde_json::json;
 use super::say;
 use crate::config::{self, Configuration, Fault};
 use crate::exit::Tool;
-use crate::protocol::command::{Answering, Command, Word};
 use crate::protocol::id::Id;
-use crate::protocol::keyring::Key;
-use crate::protocol::sysrq::Keys;
+use crate::protocol::rules::command::{Answering, Command, Word};
+use crate::protocol::rules::keyring::Key;
+use crate::protocol::rules::sysrq::Keys;
 use crate::system::clock;
 use crate::system::spool::FileSpool;
 

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::say;
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
-use crate::protocol::message::{Candidate, SEARCHED};
-use crate::protocol::policy::Ledger;
 use crate::protocol::refusal::{Refusal, Stop};
-use crate::protocol::request::Request;
-use crate::protocol::verdict::{Action, Deed, Verdict};
+use crate::protocol::rules::policy::Ledger;
+use crate::protocol::rules::verdict::{Action, Deed, Verdict};
+use crate::protocol::wire::message::{Candidate, SEARCHED};
+use crate::protocol::wire::request::Request;
 use crate::system::spool::FileSpool;
 use crate::system::{clock, stdin};
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{keygen, say};
 use crate::config;
 use crate::exit::Tool;
-use crate::protocol::openssh;
+use crate::protocol::wire::openssh;
 use crate::system::spool::{FileSpool, Made};
 use crate::system::{accounts, clock, marker};
 

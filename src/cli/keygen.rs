@@ -11,7 +11,7 @@ use super::say;
 use crate::compose::keys;
 use crate::exit::Tool;
 use crate::protocol::id::Id;
-use crate::protocol::openssh;
+use crate::protocol::wire::openssh;
 
 /// Options of `keygen`.
 #[derive(clap::Args, Debug)]

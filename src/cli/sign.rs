@@ -20,11 +20,11 @@ use crate::compose::keys::{self, Unusable};
 use crate::compose::link;
 use crate::compose::sign::{self, Signed, Signer};
 use crate::exit::Tool;
-use crate::protocol::answer::Statement;
-use crate::protocol::cose::Seal;
 use crate::protocol::id::Id;
-use crate::protocol::request::Request;
 use crate::protocol::time::Time;
+use crate::protocol::wire::answer::Statement;
+use crate::protocol::wire::cose::Seal;
+use crate::protocol::wire::request::Request;
 use crate::system::clock;
 
 /// Options of `sign`.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::{say, say_octets, sign};
 use crate::compose::verify::{self, Found, HostKey};
 use crate::exit::Tool;
-use crate::protocol::answer::Statement;
-use crate::protocol::message::Candidate;
-use crate::protocol::openssh;
-use crate::protocol::request::{Request, hex};
+use crate::protocol::wire::answer::Statement;
+use crate::protocol::wire::message::Candidate;
+use crate::protocol::wire::openssh;
+use crate::protocol::wire::request::{Request, hex};
 
 /// The largest mail that is read, in octets.
 const LARGEST: u64 = 64 * 1024 * 1024;

@@ -6,8 +6,8 @@ use base64ct::{Base64, Encoding};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::protocol::cose::Seal;
-use crate::protocol::openssh::{self, Unreadable};
+use crate::protocol::wire::cose::Seal;
+use crate::protocol::wire::openssh::{self, Unreadable};
 
 /// Why a key file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
-use crate::protocol::cose::{self, Seal};
-use crate::protocol::frame::{self, Kind, SYMBOLS_MAX};
 use crate::protocol::id::Id;
-use crate::protocol::message::Candidate;
-use crate::protocol::request::Request;
+use crate::protocol::wire::cose::{self, Seal};
+use crate::protocol::wire::frame::{self, Kind, SYMBOLS_MAX};
+use crate::protocol::wire::message::Candidate;
+use crate::protocol::wire::request::Request;
 
 /// A request, ready to be pasted or mailed.
 #[derive(Clone, Debug, PartialEq, Eq)]

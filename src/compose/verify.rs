@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use ed25519_dalek::VerifyingKey;
 use mail_parser::{MessageParser, MimeHeaders};
 
-use crate::protocol::answer::{Digested, Statement};
-use crate::protocol::frame::Kind;
-use crate::protocol::message::{self, Place};
-use crate::protocol::request::hex;
+use crate::protocol::wire::answer::{Digested, Statement};
+use crate::protocol::wire::frame::Kind;
+use crate::protocol::wire::message::{self, Place};
+use crate::protocol::wire::request::hex;
 
 /// What a mail was found to hold.
 #[derive(Debug)]
@@ -115,9 +115,9 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::protocol::cose::Seal;
-    use crate::protocol::frame;
     use crate::protocol::time::Time;
+    use crate::protocol::wire::cose::Seal;
+    use crate::protocol::wire::frame;
 
     fn key() -> SigningKey {
         SigningKey::from_bytes(&[7; 32])

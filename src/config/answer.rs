@@ -4,9 +4,9 @@ use zeroize::Zeroizing;
 
 use super::entries::{AnswerEntry, TransportName};
 use super::reader::Reader;
-use crate::protocol::cose::Seal;
-use crate::protocol::letter::Letterhead;
-use crate::protocol::openssh;
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::wire::cose::Seal;
+use crate::protocol::wire::openssh;
 use crate::system::mailer::{self, Smtp, Transport};
 use crate::system::trusted_file;
 

@@ -8,9 +8,9 @@ use toml::Spanned;
 
 use super::entries::CommandEntry;
 use super::reader::Reader;
-use crate::protocol::built_in::{BUILT_IN, SYSRQ};
-use crate::protocol::command::{Account, Answering, Command, Word};
 use crate::protocol::id::Id;
+use crate::protocol::rules::built_in::{BUILT_IN, SYSRQ};
+use crate::protocol::rules::command::{Account, Answering, Command, Word};
 use crate::system::accounts;
 use crate::system::trusted_file;
 

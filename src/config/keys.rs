@@ -6,10 +6,10 @@ use toml::Spanned;
 use super::entries::KeyEntry;
 use super::reader::Reader;
 use super::secret;
-use crate::protocol::built_in::BUILT_IN;
-use crate::protocol::cose::Lock;
 use crate::protocol::id::Id;
-use crate::protocol::keyring::{self, Key, Keyring, Unfit};
+use crate::protocol::rules::built_in::BUILT_IN;
+use crate::protocol::rules::keyring::{self, Key, Keyring, Unfit};
+use crate::protocol::wire::cose::Lock;
 
 impl Reader<'_> {
     pub(super) fn keyring(

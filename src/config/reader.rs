@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use super::entries::File;
 use super::{Configuration, Fault, line_of, own_state, untrusted};
-use crate::protocol::cose::Seal;
 use crate::protocol::id::Id;
-use crate::protocol::keyring::{self, Keyring};
-use crate::protocol::letter::Letterhead;
-use crate::protocol::policy::Policy;
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::rules::keyring::{self, Keyring};
+use crate::protocol::rules::policy::Policy;
+use crate::protocol::wire::cose::Seal;
 use crate::system::sysrq::Settings;
 use crate::system::trusted_file::{self, Purpose, Untrusted};
 

@@ -8,10 +8,10 @@ use lettre::message::Mailbox;
 use serde::Deserialize;
 use toml::value::Datetime;
 
-use crate::protocol::command::{Argument, Word, character_set};
-use crate::protocol::openssh;
-use crate::protocol::sysrq::Keys;
+use crate::protocol::rules::command::{Argument, Word, character_set};
+use crate::protocol::rules::sysrq::Keys;
 use crate::protocol::time::Time;
+use crate::protocol::wire::openssh;
 
 /// A host or group name: lower case.
 #[derive(Deserialize)]

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use super::journal::Journal;
+use super::job::journal::Journal;
+use super::job::name::Name;
+use super::job::record::Record;
 use super::judge::Judged;
-use super::keyring::Key;
-use super::name::Name;
-use super::record::Record;
 use super::refusal::{Refusal, Stop};
+use super::rules::keyring::Key;
+use super::rules::verdict::Verdict;
 use super::time::{Here, Time};
-use super::verdict::Verdict;
 
 /// The durable memory of nonces, as the protocol needs it.
 pub trait Spool {

@@ -1,15 +1,15 @@
 //! Verified requests get their verdict: by this machine's policy, and by what the spool knows.
 
-use super::built_in;
-use super::cose::Lock;
 use super::id::Id;
-use super::keyring::Key;
-use super::policy::{Ledger, Policy};
 use super::refusal::{Deferral, Refusal, Stop};
-use super::request::Request;
+use super::rules::built_in;
+use super::rules::keyring::Key;
+use super::rules::policy::{Ledger, Policy};
+use super::rules::verdict::{Action, Deed, Denial, Verdict};
 use super::time::Time;
-use super::verdict::{Action, Deed, Denial, Verdict};
 use super::verify::Verified;
+use super::wire::cose::Lock;
+use super::wire::request::Request;
 
 /// A verified request with its verdict: nothing is spent yet, so nothing may be done yet.
 #[must_use]

@@ -1,11 +1,11 @@
 //! Candidates become verified requests: the octets received are checked under a key of ours, and only then read.
 
-use super::cose::Forged;
-use super::keyring::{Key, Keyring};
-use super::message::Candidate;
-use super::name::Name;
+use super::job::name::Name;
 use super::refusal::Refusal;
-use super::request::Request;
+use super::rules::keyring::{Key, Keyring};
+use super::wire::cose::Forged;
+use super::wire::message::Candidate;
+use super::wire::request::Request;
 
 /// A request that the holder of a key on the keyring has made; whether it may be acted on is another question.
 #[must_use]

@@ -8,7 +8,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::protocol::command::Account;
+use crate::protocol::rules::command::Account;
 
 /// The account of a name or a number; `None` if a name is not found.
 #[must_use]

@@ -21,9 +21,9 @@ use rustix::process::{
 };
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::protocol::command::{Account, Command as Template};
-use crate::protocol::outcome::End;
-use crate::protocol::outcome::Outcome;
+use crate::protocol::job::outcome::End;
+use crate::protocol::job::outcome::Outcome;
+use crate::protocol::rules::command::{Account, Command as Template};
 
 /// The verb of the stage: not for people.
 pub const STAGE: &str = "exec-stage";

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::protocol::cose::{Envelope, REQUEST_AAD};
-use crate::protocol::name::Name;
-use crate::protocol::request::Request;
-use crate::protocol::state::{Answer, State};
+use crate::protocol::job::name::Name;
+use crate::protocol::job::state::{Answer, State};
+use crate::protocol::wire::cose::{Envelope, REQUEST_AAD};
+use crate::protocol::wire::request::Request;
 
 /// A job in a line.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use rustix::fs::{Access, MemfdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
 use super::{accounts, exec};
-use crate::protocol::outcome::Stage;
+use crate::protocol::job::outcome::Stage;
 use crate::protocol::take::Letter;
 
 /// How answers leave this machine.

@@ -11,8 +11,8 @@ use std::path::Path;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
-use crate::protocol::crc::crc32;
 use crate::protocol::time::Time;
+use crate::protocol::wire::crc::crc32;
 
 const NAME: &str = "marker";
 /// The mend of a spool that is not there. What a lost one had accepted is refused by a fence alone.

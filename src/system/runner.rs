@@ -16,18 +16,18 @@ use super::spool::{FileJournal, FileSpool};
 use super::sysrq::{Keyboard, Settings};
 use crate::protocol::claim::Spool;
 use crate::protocol::id::Id;
-use crate::protocol::keyring::{Key, Keyring};
-use crate::protocol::letter::Letterhead;
-use crate::protocol::name::Name;
-use crate::protocol::outcome::End;
-use crate::protocol::outcome::Outcome;
-use crate::protocol::outcome::Stage;
-use crate::protocol::outcome::Summary;
-use crate::protocol::request::Request;
-use crate::protocol::state::{Finished, State};
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::job::name::Name;
+use crate::protocol::job::outcome::End;
+use crate::protocol::job::outcome::Outcome;
+use crate::protocol::job::outcome::Stage;
+use crate::protocol::job::outcome::Summary;
+use crate::protocol::job::state::{Finished, State};
+use crate::protocol::rules::keyring::{Key, Keyring};
+use crate::protocol::rules::verdict::Deed;
 use crate::protocol::take::{Host, Letter};
 use crate::protocol::time::Here;
-use crate::protocol::verdict::Deed;
+use crate::protocol::wire::request::Request;
 
 /// How long a mail system may take to take a notice: what follows it is urgent.
 const NOTICE_DEADLINE: Duration = Duration::from_secs(10);

@@ -30,10 +30,10 @@ use rustix::process::geteuid;
 
 use super::{accounts, clock, marker};
 use crate::protocol::id::Id;
-use crate::protocol::journal;
-use crate::protocol::name::Name;
-use crate::protocol::policy::Ledger;
-use crate::protocol::state::State;
+use crate::protocol::job::journal;
+use crate::protocol::job::name::Name;
+use crate::protocol::job::state::State;
+use crate::protocol::rules::policy::Ledger;
 use crate::protocol::time::Time;
 pub use taking::{FileJournal, Found};
 pub use upkeep::Made;

@@ -17,9 +17,9 @@ use rustix::fs::{Access, OFlags, PROC_SUPER_MAGIC, fstatfs};
 use rustix::process::{Pid, geteuid, kill_process_group};
 
 use super::accounts;
-use crate::protocol::outcome::End;
-use crate::protocol::outcome::Outcome;
-use crate::protocol::sysrq::{Keys, Signal, Step};
+use crate::protocol::job::outcome::End;
+use crate::protocol::job::outcome::Outcome;
+use crate::protocol::rules::sysrq::{Keys, Signal, Step};
 
 /// The inode of the first pid namespace (linux/proc_ns.h, PROC_PID_INIT_INO).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use netsysrq_mail::protocol::outcome::End;
-use netsysrq_mail::protocol::state::Answer;
+use netsysrq_mail::protocol::job::outcome::End;
+use netsysrq_mail::protocol::job::state::Answer;
 use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::system::marker;
 use rustix::process::{Pid, Signal, kill_process};

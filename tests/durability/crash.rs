@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 
 use netsysrq_mail::compose::keys;
 use netsysrq_mail::compose::sign::{self, Signer};
-use netsysrq_mail::protocol::cose::Seal;
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::name::Name;
-use netsysrq_mail::protocol::outcome::End;
-use netsysrq_mail::protocol::request::Request;
-use netsysrq_mail::protocol::state::{Answer, State};
+use netsysrq_mail::protocol::job::name::Name;
+use netsysrq_mail::protocol::job::outcome::End;
+use netsysrq_mail::protocol::job::state::{Answer, State};
+use netsysrq_mail::protocol::wire::cose::Seal;
+use netsysrq_mail::protocol::wire::request::Request;
 use netsysrq_mail::system::clock;
 use netsysrq_mail::system::spool::FileSpool;
 use rustix::process::{

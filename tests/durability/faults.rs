@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use netsysrq_mail::protocol::cose::{Envelope, REQUEST_AAD};
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::journal;
-use netsysrq_mail::protocol::message::Candidate;
-use netsysrq_mail::protocol::name::Name;
-use netsysrq_mail::protocol::outcome::End;
-use netsysrq_mail::protocol::record::Record;
-use netsysrq_mail::protocol::request::Request;
-use netsysrq_mail::protocol::state::{Answer, State};
+use netsysrq_mail::protocol::job::journal;
+use netsysrq_mail::protocol::job::name::Name;
+use netsysrq_mail::protocol::job::outcome::End;
+use netsysrq_mail::protocol::job::record::Record;
+use netsysrq_mail::protocol::job::state::{Answer, State};
 use netsysrq_mail::protocol::time::Time;
+use netsysrq_mail::protocol::wire::cose::{Envelope, REQUEST_AAD};
+use netsysrq_mail::protocol::wire::message::Candidate;
+use netsysrq_mail::protocol::wire::request::Request;
 
 use crate::support::{
     PROGRAM, Ran, Site, message, missing, needed, run, waiting_for, write_script,

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netsysrq_mail::protocol::journal;
-use netsysrq_mail::protocol::state::{Answer, State};
+use netsysrq_mail::protocol::job::journal;
+use netsysrq_mail::protocol::job::state::{Answer, State};
 use tempfile::TempDir;
 
 use self::cut::{Cut, Flushes, cuts, notes};

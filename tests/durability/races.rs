@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use netsysrq_mail::protocol::state::Answer;
+use netsysrq_mail::protocol::job::state::Answer;
 
 use crate::faults::{Asked, message_ids, now, site, strace, traced, with_sendmail};
 use crate::support::{Site, eventually, run};

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use coset::{CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
 use ed25519_dalek::{Signature, SigningKey, Verifier, VerifyingKey};
-use netsysrq_mail::protocol::cose::{self, Lock, REQUEST_AAD, Seal};
-use netsysrq_mail::protocol::frame::{self, Kind};
 use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::keyring::{Key, Keyring, MAX_TTL, PER_HOUR};
-use netsysrq_mail::protocol::message::{Candidate, SEARCHED};
 use netsysrq_mail::protocol::refusal::Refusal;
-use netsysrq_mail::protocol::request::Request;
+use netsysrq_mail::protocol::rules::keyring::{Key, Keyring, MAX_TTL, PER_HOUR};
 use netsysrq_mail::protocol::time::Time;
+use netsysrq_mail::protocol::wire::cose::{self, Lock, REQUEST_AAD, Seal};
+use netsysrq_mail::protocol::wire::frame::{self, Kind};
+use netsysrq_mail::protocol::wire::message::{Candidate, SEARCHED};
+use netsysrq_mail::protocol::wire::request::Request;
 
 use crate::support::{PROGRAM, Ran, Site, message};
 

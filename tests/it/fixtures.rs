@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use base64ct::{Base64, Encoding};
 use ed25519_dalek::SigningKey;
 use netsysrq_mail::compose::keys;
-use netsysrq_mail::protocol::cose::{self, Seal};
-use netsysrq_mail::protocol::frame::{self, Kind};
-use netsysrq_mail::protocol::openssh;
-use netsysrq_mail::protocol::request::Request;
 use netsysrq_mail::protocol::time::Time;
+use netsysrq_mail::protocol::wire::cose::{self, Seal};
+use netsysrq_mail::protocol::wire::frame::{self, Kind};
+use netsysrq_mail::protocol::wire::openssh;
+use netsysrq_mail::protocol::wire::request::Request;
 use sha2::{Digest, Sha256};
 
 use crate::support::{Ran, Site, message};

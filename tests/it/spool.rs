@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use netsysrq_mail::protocol::crc::crc32;
+use netsysrq_mail::protocol::wire::crc::crc32;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{PROGRAM, Ran, Site, eventually, is_root, message, needed, run, waiting_for};

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use netsysrq_mail::protocol::journal;
-use netsysrq_mail::protocol::state::{Answer, State};
+use netsysrq_mail::protocol::job::journal;
+use netsysrq_mail::protocol::job::state::{Answer, State};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

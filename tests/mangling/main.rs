@@ -15,8 +15,8 @@
 mod forms;
 
 use forms::FORMS;
-use netsysrq_mail::protocol::frame::{self, Kind};
-use netsysrq_mail::protocol::message::Candidate;
+use netsysrq_mail::protocol::wire::frame::{self, Kind};
+use netsysrq_mail::protocol::wire::message::Candidate;
 
 /// A change of text, under the name of what makes it.
 type Row = (&'static str, fn(&str) -> String);

@@ -9,8 +9,8 @@ use ed25519_dalek::VerifyingKey;
 use crate::compose::agent::{Agent, Held};
 use crate::compose::sign::{self, Signed, Signer};
 use crate::protocol::id::Id;
-use crate::protocol::openssh;
-use crate::protocol::request::Request;
+use crate::protocol::wire::openssh;
+use crate::protocol::wire::request::Request;
 
 /// How long an agent may take: it may ask its user.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::compose::verify::{self, Found, HostKey};
-use crate::protocol::answer::Statement;
-use crate::protocol::outcome::Stage;
+use crate::protocol::job::outcome::Stage;
 use crate::protocol::time::Time;
+use crate::protocol::wire::answer::Statement;
 use crate::system::clock;
 
 /// How often the mailbox is looked at.

@@ -4,11 +4,11 @@ use std::io;
 
 use super::held::Held;
 use super::host::{Host, Letter};
-use crate::protocol::journal::Journal;
-use crate::protocol::letter::Letterhead;
-use crate::protocol::name::Name;
-use crate::protocol::outcome::{End, Outcome, Summary};
-use crate::protocol::record::Record;
+use crate::protocol::job::journal::Journal;
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::job::name::Name;
+use crate::protocol::job::outcome::{End, Outcome, Summary};
+use crate::protocol::job::record::Record;
 use crate::protocol::time::Here;
 
 /// A job that nobody can be answered about.

@@ -1,9 +1,9 @@
 //! A job under its lock, verified again, and what an answer says of it.
 
-use crate::protocol::letter::Report;
-use crate::protocol::name::Name;
-use crate::protocol::outcome::{Outcome, Stage};
-use crate::protocol::state::State;
+use crate::protocol::job::letter::Report;
+use crate::protocol::job::name::Name;
+use crate::protocol::job::outcome::{Outcome, Stage};
+use crate::protocol::job::state::State;
 use crate::protocol::time::Time;
 use crate::protocol::verify::Verified;
 

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::protocol::keyring::Key;
-use crate::protocol::name::Name;
-use crate::protocol::outcome::{Outcome, Stage};
-use crate::protocol::request::Request;
+use crate::protocol::job::name::Name;
+use crate::protocol::job::outcome::{Outcome, Stage};
+use crate::protocol::rules::keyring::Key;
+use crate::protocol::rules::verdict::Deed;
 use crate::protocol::time::Here;
-use crate::protocol::verdict::Deed;
+use crate::protocol::wire::request::Request;
 
 /// What the protocol needs done in the world, once it may be done.
 pub trait Host {

@@ -6,13 +6,13 @@ use super::Job;
 use super::finish::Settled;
 use super::held::Held;
 use super::host::{Host, Letter};
-use crate::protocol::journal::Journal;
-use crate::protocol::letter::Letterhead;
-use crate::protocol::outcome::{End, Outcome, Stage};
-use crate::protocol::record::Record;
-use crate::protocol::state::Notice;
+use crate::protocol::job::journal::Journal;
+use crate::protocol::job::letter::Letterhead;
+use crate::protocol::job::outcome::{End, Outcome, Stage};
+use crate::protocol::job::record::Record;
+use crate::protocol::job::state::Notice;
+use crate::protocol::rules::verdict::{Deed, Verdict};
 use crate::protocol::time::Here;
-use crate::protocol::verdict::{Deed, Verdict};
 
 /// A job whose deed may be begun, once.
 #[must_use]

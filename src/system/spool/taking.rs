@@ -9,11 +9,11 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::FileSpool;
-use crate::protocol::journal;
-use crate::protocol::journal::Journal;
-use crate::protocol::name::Name;
-use crate::protocol::record::Record;
-use crate::protocol::state::Damaged;
+use crate::protocol::job::journal;
+use crate::protocol::job::journal::Journal;
+use crate::protocol::job::name::Name;
+use crate::protocol::job::record::Record;
+use crate::protocol::job::state::Damaged;
 use crate::protocol::take::Locked;
 
 /// What a claim takes of the disk for the records to come.

@@ -13,7 +13,7 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use super::{FileSpool, check_owner, number, private};
-use crate::protocol::journal;
+use crate::protocol::job::journal;
 use crate::protocol::time::Time;
 use crate::system::{accounts, marker};
 

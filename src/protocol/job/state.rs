@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::outcome::End;
 use super::record::Record;
-use super::time::Time;
+use crate::protocol::time::Time;
 
 /// How long an answer is offered to a mail system that does not take it, and how often at least: neither a machine that
 /// was off nor a clock that jumped gives an answer up.

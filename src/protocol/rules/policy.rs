@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::command::Command;
-use super::id::Id;
-use super::time::Time;
+use crate::protocol::id::Id;
+use crate::protocol::time::Time;
 
 /// What this machine is called and what it does.
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use mail_parser::{HeaderName, Message, MessageParser, MessagePart, MimeHeaders, 
 use super::cose::{self, Envelope};
 use super::damage::Damage;
 use super::frame::{self, Kind};
-use super::refusal::Refusal;
 use super::request::Request;
-use super::time::Time;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::time::Time;
 
 /// How much of a message is searched, in octets; the rest is read and dropped.
 pub const SEARCHED: usize = 256 * 1024;

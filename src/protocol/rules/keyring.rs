@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::cose::Lock;
-use super::id::Id;
 use super::sysrq::Keys;
-use super::time::Time;
+use crate::protocol::id::Id;
+use crate::protocol::time::Time;
+use crate::protocol::wire::cose::Lock;
 
 /// The longest validity that a key may sign if its entry does not say.
 pub const MAX_TTL: Duration = Duration::from_secs(4 * 3600);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::id::Id;
+use crate::protocol::id::Id;
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::id::Id;
+use crate::protocol::id::Id;
 
 /// When the result of a command is mailed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

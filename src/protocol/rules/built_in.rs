@@ -1,13 +1,13 @@
 //! The commands that need no configuration: what their words ask for, and what `ping` and `help` say.
 
 use super::command::{Argument, Command, Misfit};
-use super::id::Id;
 use super::keyring::Key;
 use super::policy::Policy;
-use super::request::Request;
 use super::sysrq::Keys;
-use super::time::Here;
 use super::verdict::{Action, Deed, Denial};
+use crate::protocol::id::Id;
+use crate::protocol::time::Here;
+use crate::protocol::wire::request::Request;
 
 /// Commands that are built in, and need no `[command.X]`.
 pub const BUILT_IN: [&str; 7] =
@@ -18,7 +18,7 @@ pub const LAST_MOST: usize = 20;
 pub const SYSRQ: &str = "sysrq";
 
 /// A key presses whole listed sequences only: a bare `b` out of a listed `sub` would lose data.
-pub(super) fn press(key: &Key, words: &[String]) -> Result<Keys, Denial> {
+pub(in crate::protocol) fn press(key: &Key, words: &[String]) -> Result<Keys, Denial> {
     match words {
         [] => Err(Denial::Arguments(Misfit::Missing("keys".to_owned()))),
         [keys] if key.sysrq.iter().any(|listed| listed.as_str() == keys) => {
@@ -30,7 +30,11 @@ pub(super) fn press(key: &Key, words: &[String]) -> Result<Keys, Denial> {
 }
 
 /// What a built-in's words ask for.
-pub(super) fn action(key: &Key, id: &Id, words: &[String]) -> Result<Action<'static>, Denial> {
+pub(in crate::protocol) fn action(
+    key: &Key,
+    id: &Id,
+    words: &[String],
+) -> Result<Action<'static>, Denial> {
     let own_key = matches!(words, [word] if word == key.id.as_str());
     if !BUILT_IN.contains(&id.as_str()) {
         return Err(Denial::UnknownCommand);
@@ -63,7 +67,12 @@ pub(super) fn action(key: &Key, id: &Id, words: &[String]) -> Result<Action<'sta
 }
 
 /// What `ping` says.
-pub(super) fn ping(key: &Key, request: &Request, policy: &Policy, here: &Here) -> String {
+pub(in crate::protocol) fn ping(
+    key: &Key,
+    request: &Request,
+    policy: &Policy,
+    here: &Here,
+) -> String {
     format!(
         "{} is here, and you are {}.\nIts clock says {}, your request says {}.\nnetsysrq-mail {}\n",
         policy.names.first().map_or("this machine", String::as_str),
@@ -75,7 +84,7 @@ pub(super) fn ping(key: &Key, request: &Request, policy: &Policy, here: &Here) -
 }
 
 /// What `help` says.
-pub(super) fn help(key: &Key, policy: &Policy) -> String {
+pub(in crate::protocol) fn help(key: &Key, policy: &Policy) -> String {
     let mut text = format!("{} may ask for:\n", key.id);
     for id in &key.allow {
         text.push_str("  ");

@@ -5,8 +5,8 @@ use coset::cbor::Value;
 use coset::cwt::{ClaimName, ClaimsSet, ClaimsSetBuilder, Timestamp};
 
 use super::cose;
-use super::time::Time;
 use super::walk::Malformed;
+use crate::protocol::time::Time;
 
 /// The fewest and most octets of a nonce (`cti`).
 pub const NONCE: std::ops::RangeInclusive<usize> = 8..=32;

@@ -8,15 +8,15 @@ use lettre::address::{Address, Envelope};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
 
-use super::answer::{Digested, Statement};
-use super::cose::Seal;
-use super::frame::{self, Kind};
-use super::keyring::Key;
-use super::message;
 use super::name::Name;
 use super::outcome::{End, Outcome, Stage, Summary};
-use super::request::Request;
-use super::time::Time;
+use crate::protocol::rules::keyring::Key;
+use crate::protocol::time::Time;
+use crate::protocol::wire::answer::{Digested, Statement};
+use crate::protocol::wire::cose::Seal;
+use crate::protocol::wire::frame::{self, Kind};
+use crate::protocol::wire::message;
+use crate::protocol::wire::request::Request;
 
 /// The most output that is shown in the text, in octets; all of it is attached.
 const SHOWN: usize = 16 * 1024;

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::cose::{self, Envelope, Lock, Seal};
 use super::request::{NONCE, stamp, whole};
-use super::time::Time;
 use super::walk::Malformed;
+use crate::protocol::time::Time;
 
 /// The signed part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 
-use super::crc::crc32;
 use super::outcome::End;
 use super::record::Record;
 use super::state::{Damaged, State};
-use super::time::Time;
+use crate::protocol::time::Time;
+use crate::protocol::wire::crc::crc32;
 
 /// The append-only journal of one job, under its lock.
 pub trait Journal {
@@ -204,7 +204,7 @@ fn unescape(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::state::Next;
+    use crate::protocol::job::state::Next;
 
     fn at(seconds: u64) -> Time {
         Time::from_unix(seconds)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::id::Id;
+use crate::protocol::id::Id;
 
 /// A job: `<hour of exp>/<key id>.<cti in hex>`, from signed octets alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

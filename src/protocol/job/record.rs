@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::outcome::End;
-use super::time::Time;
+use crate::protocol::time::Time;
 
 /// One step of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::command::{Answering, Command, Misfit};
-use super::id::Id;
 use super::sysrq::Keys;
+use crate::protocol::id::Id;
 
 /// What is done when the verdict is yes.
 #[derive(Clone, Debug)]

@@ -1,0 +1,8 @@
+//! Who may ask for what here, and what the answer to that is.
+
+pub mod built_in;
+pub mod command;
+pub mod keyring;
+pub mod policy;
+pub mod sysrq;
+pub mod verdict;
