@@ -6,6 +6,7 @@ mod check;
 pub mod deliver;
 mod demo;
 mod explain;
+mod hosts;
 mod init;
 mod keygen;
 mod log;

@@ -121,8 +121,9 @@
 //! ```compile_fail
 //! # use netsysrq_mail::protocol::claim::Claimed;
 //! # use netsysrq_mail::protocol::job::name::Name;
+//! # use netsysrq_mail::protocol::ruling::Ruling;
 //! fn forge<J>(name: Name, journal: J) -> Claimed<J> {
-//!     Claimed { name, journal: Some(journal), verdict: "run", reason: "run" }
+//!     Claimed { name, journal: Some(journal), verdict: Ruling::Run, reason: "run" }
 //! }
 //! ```
 //!

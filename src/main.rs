@@ -33,8 +33,8 @@ fn run(arguments: &[String]) -> u8 {
     let first = arguments.first().map(String::as_str);
     let tool = || cli::tool(std::env::args_os()).status();
     match verb(arguments) {
-        Some(exec::STAGE) if first == Some(exec::STAGE) => {
-            drop(exec::stage(arguments.get(1..).unwrap_or_default()));
+        Some(exec::LAUNCHER) if first == Some(exec::LAUNCHER) => {
+            drop(exec::launch(arguments.get(1..).unwrap_or_default()));
             Tool::CannotTell.status()
         }
         Some(verb) if cli::TOOLS.contains(&verb) => tool(),

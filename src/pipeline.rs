@@ -10,14 +10,13 @@ use crate::protocol::job::outcome::Summary;
 use crate::protocol::refusal::Stop;
 use crate::protocol::rules::keyring::Keyring;
 use crate::protocol::rules::policy::{Ledger, Policy};
-use crate::protocol::take::{Host, Job, Settled, Unsent};
+use crate::protocol::take::{Host, Job, Turn, Unsent};
 use crate::protocol::verify::Verified;
 use crate::protocol::wire::message::Candidate;
 
 /// The delivery: out of octets that anybody may have sent, a request whose nonce is spent.
 ///
-/// `open` gives the spool and its ledger; it is called for a verified request only. `noted` sees that request
-/// whatever becomes of it.
+/// `open` is told of a verified request, whatever becomes of it, and gives the spool and its ledger.
 ///
 /// # Errors
 /// [`Stop`]: nothing was claimed.
@@ -26,18 +25,15 @@ pub fn accept<S: Spool>(
     keyring: &Keyring,
     policy: &Policy,
     message_id: Option<String>,
-    noted: impl FnOnce(&Verified<'_>),
-    open: impl FnOnce() -> io::Result<(S, Ledger)>,
-) -> Result<(Claimed<S::Journal>, S), Stop> {
+    open: impl FnOnce(&Verified<'_>) -> io::Result<(S, Ledger)>,
+) -> Result<Claimed<S::Journal>, Stop> {
     let verified = candidate.verify(keyring)?;
-    noted(&verified);
-    let (mut spool, ledger) = open()?;
-    let claimed = verified.judge(policy, &ledger)?.claim(&mut spool, message_id)?;
-    Ok((claimed, spool))
+    let (mut spool, ledger) = open(&verified)?;
+    verified.judge(policy, &ledger)?.claim(&mut spool, message_id)
 }
 
-/// The runner, and whoever resumes for it: out of a job under its lock, an answer handed over. `settled` is told the
-/// outcome once it is on the disk.
+/// The runner, and whoever resumes for it: out of a job under its lock, an answer handed over. `told` hears what became
+/// of it once that is on the disk.
 ///
 /// # Errors
 /// When a step cannot be made durable, or the answer was not taken: the job stays for the next to resume it.
@@ -45,41 +41,32 @@ pub fn conclude<J: Journal>(
     job: Job<'_, J>,
     letterhead: &Letterhead,
     host: &mut impl Host,
-    settled: impl FnOnce(&Summary),
-) -> io::Result<Ended> {
-    let job = match job {
-        Job::Ready(ready) => ready.queue(host)?,
-        job @ (Job::Done | Job::Lost(..) | Job::Settled(_) | Job::Unsent(_)) => job,
+    told: impl FnOnce(&Summary),
+) -> io::Result<Left> {
+    let settled = match job {
+        Job::Done => return Ok(Left::Before),
+        Job::Lost(lost, why) => return lost.close(&host.here()).map(|()| Left::Lost(why)),
+        Job::Unsent(unsent) => return answer(unsent, host),
+        Job::Settled(settled) => settled,
+        Job::Ready(ready) => match ready.queue(host)? {
+            Turn::Come(ready) => ready.announce(letterhead, host)?.start(host.here())?.run(host),
+            Turn::TooLate(settled) => settled,
+        },
     };
-    let unsent = match job {
-        Job::Done => return Ok(Ended::Before),
-        Job::Lost(lost, why) => return lost.close(&host.here()).map(|()| Ended::Lost(why)),
-        Job::Ready(ready) => {
-            let started = ready.announce(letterhead, host)?.start(host.here())?;
-            finish(started.run(host), letterhead, host, settled)?
-        }
-        Job::Settled(done) => finish(done, letterhead, host, settled)?,
-        Job::Unsent(unsent) => unsent,
-    };
-    let ended = if unsent.is_silent() { Ended::Silent } else { Ended::Answered };
-    unsent.answer(host).map(ended)
+    let summary = settled.summary();
+    let unsent = settled.finish(letterhead, &host.here())?;
+    told(&summary);
+    answer(unsent, host)
 }
 
-fn finish<J: Journal>(
-    done: Settled<'_, J>,
-    letterhead: &Letterhead,
-    host: &mut impl Host,
-    settled: impl FnOnce(&Summary),
-) -> io::Result<Unsent<J>> {
-    let summary = done.summary();
-    let unsent = done.finish(letterhead, &host.here())?;
-    settled(&summary);
-    Ok(unsent)
+fn answer<J: Journal>(unsent: Unsent<J>, host: &mut impl Host) -> io::Result<Left> {
+    let left = if unsent.is_silent() { Left::Silent } else { Left::Answered };
+    unsent.answer(host).map(left)
 }
 
-/// How a job was left.
+/// How a runner left a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Left {
     /// Its answer was handed over.
     Answered(End),
     /// It was over before.
@@ -100,21 +87,23 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::protocol::claim::{Admission, Spent};
+    use crate::protocol::claim::Spent;
     use crate::protocol::id::Id;
     use crate::protocol::job::name::Name;
     use crate::protocol::job::outcome::Outcome;
     use crate::protocol::job::record::Record;
     use crate::protocol::job::state::Answer;
     use crate::protocol::job::state::State;
+    use crate::protocol::rules::allowance::Admission;
     use crate::protocol::rules::command::{Account, Answering, Command, Word};
     use crate::protocol::rules::keyring::Key;
-    use crate::protocol::rules::sysrq::Keys;
+    use crate::protocol::rules::sysrq::Sequence;
     use crate::protocol::rules::verdict::Deed;
     use crate::protocol::take::{Letter, Locked};
     use crate::protocol::time::Here;
     use crate::protocol::time::Time;
-    use crate::protocol::wire::cose::{self, Lock, Seal};
+    use crate::protocol::wire::cose::{self, Seal, Verifier};
+    use crate::protocol::wire::nonce::Nonce;
     use crate::protocol::wire::request::Request;
 
     const NOW: Time = Time::from_unix(1_763_665_351);
@@ -192,7 +181,7 @@ mod tests {
         fn perform(&mut self, deed: &Deed<'_>, _: &Key, _: &Request) -> Outcome {
             let entry = match deed {
                 Deed::Run { argv, .. } => format!("run:{}", argv.join(",")),
-                Deed::Press(keys) => format!("press:{keys}"),
+                Deed::Press(sequence) => format!("press:{sequence}"),
                 Deed::Last(_) | Deed::Revoke(_) => "spool".to_owned(),
             };
             self.enter(&entry).unwrap();
@@ -242,10 +231,10 @@ mod tests {
         keyring
             .add(Key {
                 id: id("alice"),
-                lock: Lock::Ed25519(alice.verifying_key()),
-                answer_to: "alice@example.com".into(),
+                verifier: Verifier::Ed25519(alice.verifying_key()),
+                answer_to: "alice@example.com".parse().unwrap(),
                 allow: vec![id("off"), id("ping")],
-                sysrq: vec![Keys::parse("sub").unwrap(), Keys::parse("mtw").unwrap()],
+                sysrq: vec![Sequence::parse("sub").unwrap(), Sequence::parse("mtw").unwrap()],
                 max_ttl: Duration::from_secs(7200),
                 per_hour: 60,
                 not_before: None,
@@ -276,7 +265,7 @@ mod tests {
             audience: "web1".into(),
             issued: NOW,
             expires: NOW.after(Duration::from_secs(3600)),
-            nonce: vec![7; 16],
+            nonce: Nonce::new(vec![7; 16]).unwrap(),
             command: command.split(' ').map(Into::into).collect(),
             dry: false,
         };
@@ -287,22 +276,18 @@ mod tests {
     /// The job of every candidate here.
     fn name() -> Name {
         let hour = NOW.after(Duration::from_secs(3600)).hour();
-        Name { hour, key: Id::new("alice").unwrap(), cti: "07".repeat(16) }
+        Name::new(hour, Id::new("alice").unwrap(), Nonce::new(vec![7; 16]).unwrap())
     }
 
     /// Delivers, and runs what was claimed.
     fn tell(site: &Site, command: &str, fails_at: Option<&'static str>) -> Diary {
         let diary = Diary { fails_at, ..Diary::default() };
         let ledger = Ledger { now: NOW, ..Ledger::default() };
-        let accepted = accept(
-            candidate(&site.signer, command),
-            &site.keyring,
-            &site.policy,
-            None,
-            |_| {},
-            || diary.enter("open").map(|()| (diary.clone(), ledger)),
-        );
-        if let Ok((claimed, _)) = accepted {
+        let accepted =
+            accept(candidate(&site.signer, command), &site.keyring, &site.policy, None, |_| {
+                diary.enter("open").map(|()| (diary.clone(), ledger))
+            });
+        if let Ok(claimed) = accepted {
             let (name, journal) = claimed.into_job().unwrap();
             take_up(site, &diary, name, journal);
         }

@@ -5,7 +5,6 @@
 pub mod accounts;
 pub mod clock;
 pub mod exec;
-pub mod history;
 pub mod log;
 pub mod mailer;
 pub mod marker;

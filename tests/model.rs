@@ -23,7 +23,8 @@ use std::time::Instant;
 
 use netsysrq_mail::protocol::job::outcome::End;
 use netsysrq_mail::protocol::job::record::Record;
-use netsysrq_mail::protocol::job::state::{Damaged, GIVE_UP, Next, Notice, State};
+use netsysrq_mail::protocol::job::state::{Damaged, GIVE_UP, Next, Notice, Owed, State};
+use netsysrq_mail::protocol::ruling::Ruling;
 use netsysrq_mail::protocol::time::Time;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -242,15 +243,15 @@ impl Step {
         let at = |n: usize| Time::from_unix(TIMES[n]);
         let nowhen = at(0);
         let verdict = match (kind, self) {
-            (_, Self::Claimed { expired: true, .. }) => "expired",
-            (Kind::Denied, _) => "denied",
-            _ => "run",
+            (_, Self::Claimed { expired: true, .. }) => Ruling::Expired,
+            (Kind::Denied, _) => Ruling::Denied,
+            _ => Ruling::Run,
         };
         match self {
             Self::Claimed { at: n, boot, .. } => Record::Claimed {
                 at: at(n),
                 boot: boot.to_string(),
-                verdict: verdict.to_owned(),
+                verdict,
                 why: String::new(),
                 silent: false,
                 message_id: None,
@@ -432,18 +433,18 @@ impl Machine {
         match state.next(Time::from_unix(TIMES[now]), &world.boot.to_string()) {
             Next::Nothing => At::Ended,
             Next::GiveUp => At::Write(Step::GivenUp),
-            Next::Send => At::HandOver,
-            Next::Back => finished(Told::Back),
-            Next::NotStarted => finished(Told::NotStarted),
-            Next::Unknown => finished(Told::Unknown),
-            Next::Say => finished(Told::Verdict),
-            Next::Start if expired => finished(Told::Verdict),
-            Next::Start if self.kind == Kind::Announced => match state.notice {
+            Next::Owed(Owed::Send) => At::HandOver,
+            Next::Owed(Owed::Back) => finished(Told::Back),
+            Next::Owed(Owed::NotStarted) => finished(Told::NotStarted),
+            Next::Owed(Owed::Unknown) => finished(Told::Unknown),
+            Next::Owed(Owed::Say) => finished(Told::Verdict),
+            Next::Owed(Owed::Start) if expired => finished(Told::Verdict),
+            Next::Owed(Owed::Start) if self.kind == Kind::Announced => match state.notice {
                 Notice::None => At::Write(Step::Notice),
                 Notice::Written(_) => At::HandOverNotice,
                 Notice::Over => running,
             },
-            Next::Start => running,
+            Next::Owed(Owed::Start) => running,
         }
     }
 

@@ -16,11 +16,12 @@ use netsysrq_mail::protocol::id::Id;
 use netsysrq_mail::protocol::refusal::Refusal;
 use netsysrq_mail::protocol::rules::keyring::{identity, is_published};
 use netsysrq_mail::protocol::wire::answer::{Digested, Statement};
-use netsysrq_mail::protocol::wire::cose::{ANSWER_AAD, Envelope, Forged, Lock, REQUEST_AAD};
+use netsysrq_mail::protocol::wire::cose::{ANSWER_AAD, Envelope, Forged, REQUEST_AAD, Verifier};
 use netsysrq_mail::protocol::wire::crc::crc32;
 use netsysrq_mail::protocol::wire::frame::{self, Kind};
+use netsysrq_mail::protocol::wire::nonce::hex;
 use netsysrq_mail::protocol::wire::openssh;
-use netsysrq_mail::protocol::wire::request::{Request, hex};
+use netsysrq_mail::protocol::wire::request::Request;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -84,15 +85,15 @@ fn public(line: &str) -> VerifyingKey {
     openssh::public_key(line).expect("a public key")
 }
 
-fn secret(text: &str) -> Lock {
-    Lock::Hmac(Zeroizing::new(Base64::decode_vec(text.trim()).expect("base64")))
+fn secret(text: &str) -> Verifier {
+    Verifier::Hmac(Zeroizing::new(Base64::decode_vec(text.trim()).expect("base64")))
 }
 
 /// The key that a request's `kid` names. `Keyring` takes no published key, so this stands in for it.
-fn by_kid(kid: &[u8]) -> Option<Lock> {
+fn by_kid(kid: &[u8]) -> Option<Verifier> {
     let id = Id::new(std::str::from_utf8(kid).ok()?)?;
     match id.as_str() {
-        "example" => Some(Lock::Ed25519(public(&file(&root("keys/example_ed25519.pub"))))),
+        "example" => Some(Verifier::Ed25519(public(&file(&root("keys/example_ed25519.pub"))))),
         "pager" => Some(secret(&file(&root("keys/example.secret")))),
         _ => None,
     }
@@ -113,7 +114,7 @@ fn found(vector: &Vector) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The order of `Candidate::verify`: form, key, proof, claims.
-fn payload(envelope: &Envelope, lock: Option<Lock>) -> Result<Vec<u8>, Refusal> {
+fn payload(envelope: &Envelope, lock: Option<Verifier>) -> Result<Vec<u8>, Refusal> {
     let lock = lock.ok_or(Refusal::UnknownKey)?;
     let payload = envelope.verify(&lock).map_err(|forged| match forged {
         Forged::KeyType => Refusal::KeyType,
@@ -132,7 +133,7 @@ fn request(body: &[u8]) -> Result<(String, Request), Refusal> {
 fn answer(body: &[u8]) -> Result<(String, Statement), Refusal> {
     let envelope = Envelope::open(body, ANSWER_AAD).map_err(|_| Refusal::Form)?;
     let key = by_host(envelope.kid()).ok_or(Refusal::UnknownKey)?;
-    payload(&envelope, Some(Lock::Ed25519(key)))?;
+    payload(&envelope, Some(Verifier::Ed25519(key)))?;
     let statement = Statement::open(body, &key).map_err(|_| Refusal::Form)?;
     Ok((String::from_utf8_lossy(envelope.kid()).into_owned(), statement))
 }
@@ -143,8 +144,8 @@ fn shown(vector: &Vector) -> Result<(Value, Value), Refusal> {
     if vector.kind == Kind::Answer {
         let (kid, s) = answer(&body)?;
         let mut claims = json!({
-            "iss": s.host, "sub": s.key, "cti": hex(&s.nonce), "iat": s.issued.unix(),
-            "stage": s.stage, "verdict": s.verdict,
+            "iss": s.host, "sub": s.key, "cti": s.nonce.to_string(), "iat": s.issued.unix(),
+            "stage": s.stage, "verdict": s.verdict.word(),
         });
         if let Some(status) = s.status {
             claims["status"] = json!(status);
@@ -160,7 +161,7 @@ fn shown(vector: &Vector) -> Result<(Value, Value), Refusal> {
     let (kid, r) = request(&body)?;
     let mut claims = json!({
         "aud": r.audience, "iat": r.issued.unix(), "exp": r.expires.unix(),
-        "cti": hex(&r.nonce), "cmd": r.command,
+        "cti": r.nonce.to_string(), "cmd": r.command,
     });
     if r.dry || vector.claims.get("dry").is_some() {
         claims["dry"] = json!(r.dry);
@@ -225,9 +226,9 @@ fn every_key_in_keys_is_refused_as_published() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let lock = match name.as_str() {
             "README.md" => continue,
-            name if name.ends_with(".pub") => Lock::Ed25519(public(&file(&path))),
+            name if name.ends_with(".pub") => Verifier::Ed25519(public(&file(&path))),
             name if name.ends_with(".secret") => secret(&file(&path)),
-            _ => Lock::Ed25519(openssh::private_key(&file(&path)).unwrap().verifying_key()),
+            _ => Verifier::Ed25519(openssh::private_key(&file(&path)).unwrap().verifying_key()),
         };
         assert!(is_published(&identity(&lock)), "{name} is not in PUBLISHED");
         seen += 1;

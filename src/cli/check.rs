@@ -8,9 +8,9 @@ use super::say;
 use crate::config::{self, Configuration, Fault};
 use crate::exit::Tool;
 use crate::protocol::id::Id;
+use crate::protocol::rules::built_in::BuiltIn;
 use crate::protocol::rules::command::{Answering, Command, Word};
 use crate::protocol::rules::keyring::Key;
-use crate::protocol::rules::sysrq::Keys;
 use crate::system::clock;
 use crate::system::spool::FileSpool;
 
@@ -133,13 +133,16 @@ fn check_key(key: &Key, config: &Configuration, revoked: &[Id], findings: &Findi
         let file = config.state.join("revoked").join(key.id.as_str());
         note("was revoked by a request", &format!("remove {} to lift that", file.display()));
     }
-    let presses =
-        !key.sysrq.is_empty() || key.allow.iter().any(|id| Keys::of_command(id.as_str()).is_some());
+    let presses = !key.sysrq.is_empty() || key.allow.iter().any(presses_keys);
     if let (true, Some(fault)) = (presses, &config.policy.sysrq_fault) {
         let mend =
             "pressing keys takes root: run the filter as root, or allow a command that runs sudo";
         note(&format!("may press SysRq keys, which cannot be done here: {fault}"), mend);
     }
+}
+
+fn presses_keys(id: &Id) -> bool {
+    BuiltIn::parse(id.as_str()).is_some_and(|built_in| built_in.sequence().is_some())
 }
 
 fn ends_the_machine(run: &[Word]) -> bool {

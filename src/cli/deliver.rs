@@ -1,23 +1,22 @@
 //! `deliver`: a message on standard input, from a mail system. Prints nothing, and always reads to the end.
 
+mod notes;
 mod options;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::resume;
 use crate::config::{self, Configuration};
 use crate::exit::{self, Ending};
 use crate::pipeline;
-use crate::protocol::claim::Claimed;
 use crate::protocol::job::name::Name;
 use crate::protocol::refusal::{Deferral, Refusal, Stop};
-use crate::protocol::verify::Verified;
 use crate::protocol::wire::message::{Candidate, SEARCHED, SIGNATURE_CHECKS, Search};
 use crate::system::log::{Line, Log};
 use crate::system::runner;
 use crate::system::spool::{FileJournal, FileSpool};
 use crate::system::{clock, stdin};
+use notes::Notes;
 pub use options::Options;
 
 /// Whether this process has made a claim: after that, "try again" would be of no use.
@@ -57,10 +56,8 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
     log.state =
         Some(config.as_ref().map_or_else(|_| config::own_state(), |config| config.state.clone()));
     if search.candidates.is_empty() {
-        log.write(&with_msgid(
-            refused(Refusal::Damaged).unverified(),
-            search.message_id.as_deref(),
-        ));
+        let msgid = search.message_id.as_deref();
+        notes::unverified(&log, Refusal::Damaged, msgid);
         return Ending::NotForUs;
     }
     match config {
@@ -91,8 +88,7 @@ impl Delivery<'_> {
         for candidate in search.candidates {
             let msgid = search.message_id.as_deref();
             if checks >= SIGNATURE_CHECKS {
-                let line = refused(Refusal::TooManyFrames).unverified();
-                self.log.write(&with_msgid(line, msgid));
+                notes::unverified(self.log, Refusal::TooManyFrames, msgid);
                 break;
             }
             let ahead = candidate.unverified_expiry() > Some(clock::now());
@@ -118,44 +114,33 @@ impl Delivery<'_> {
 
     fn accept(&mut self, candidate: Candidate, msgid: Option<&str>) -> Result<(), Stop> {
         let Configuration { keyring, policy, state, .. } = self.config;
-        let mut about = None;
-        let accepted = pipeline::accept(
-            candidate,
-            keyring,
-            policy,
-            msgid.map(ToOwned::to_owned),
-            |verified| about = Some(About::new(verified)),
-            || {
-                let spool = FileSpool::open(state)?;
-                let ledger = spool.ledger()?;
-                Ok((spool, ledger))
-            },
-        );
-        let log = self.log;
-        let tell = |line: Line| {
-            let line = match &about {
-                Some(about) => about.describe(line),
-                None => line.unverified(),
-            };
-            log.write(&with_msgid(line, msgid));
-        };
-        let stop = match accepted {
-            Ok((claimed, _)) => {
+        let mut notes = Notes::new(self.log, state, msgid);
+        let message_id = msgid.map(ToOwned::to_owned);
+        let accepted = pipeline::accept(candidate, keyring, policy, message_id, |verified| {
+            notes.about(verified);
+            let spool = FileSpool::open(state)?;
+            let ledger = spool.ledger()?;
+            Ok((spool, ledger))
+        });
+        match accepted {
+            Ok(claimed) => {
                 CLAIMED.store(true, Ordering::Relaxed);
-                tell(judged(&claimed));
+                notes.claimed(&claimed);
                 match claimed.into_job() {
                     Some(job) => self.started.push(job),
-                    None => tell(Line::error("not-started").with("left-to", "resume")),
+                    None => notes.left_to_resume(),
                 }
-                return Ok(());
+                Ok(())
             }
-            Err(stop) => stop,
-        };
-        tell(stopped(&stop, state));
-        if let (Stop::Refused(Refusal::Replayed), Some(about)) = (&stop, &about) {
-            self.take_abandoned(&about.name).inspect_err(|stop| tell(stopped(stop, state)))?;
+            Err(stop) => {
+                notes.stopped(&stop);
+                if let (Stop::Refused(Refusal::Replayed), Some(name)) = (&stop, notes.job()) {
+                    let abandoned = self.take_abandoned(name);
+                    abandoned.inspect_err(|stop| notes.stopped(stop))?;
+                }
+                Err(stop)
+            }
         }
-        Err(stop)
     }
 
     /// A second delivery of a request whose runner is gone goes on where that left off.
@@ -175,59 +160,5 @@ impl Delivery<'_> {
             let line = Line::error("not-started").with("job", &name.to_string());
             self.log.write(&line.with("error", &error.to_string()));
         }
-    }
-}
-
-/// What the log says of a verified request.
-struct About {
-    name: Name,
-    command: String,
-}
-
-impl About {
-    fn new(verified: &Verified<'_>) -> Self {
-        let request = verified.request();
-        Self {
-            name: verified.job_name(),
-            command: request.command.first().cloned().unwrap_or_default(),
-        }
-    }
-
-    fn describe(&self, line: Line) -> Line {
-        line.with("key", self.name.key.as_str())
-            .with("cti", &self.name.cti)
-            .with("cmd", &self.command)
-    }
-}
-
-fn refused(refusal: Refusal) -> Line {
-    Line::info("refused").with("reason", refusal.reason())
-}
-
-fn judged(claimed: &Claimed<FileJournal>) -> Line {
-    match (claimed.verdict(), claimed.reason()) {
-        ("run", _) => Line::info("accepted"),
-        (verdict, reason) => Line::info("refused").with("reason", reason).with("verdict", verdict),
-    }
-}
-
-fn stopped(stop: &Stop, state: &Path) -> Line {
-    let deferral = match stop {
-        Stop::Refused(refusal) => return refused(*refusal),
-        Stop::Deferred(deferral) => deferral,
-    };
-    let line = Line::error("deferred")
-        .with("reason", deferral.reason())
-        .with("error", &deferral.to_string());
-    match deferral {
-        Deferral::Spool(_) => line.with("state", &state.to_string_lossy()),
-        Deferral::Configuration(_) | Deferral::Future => line,
-    }
-}
-
-fn with_msgid(line: Line, msgid: Option<&str>) -> Line {
-    match msgid {
-        Some(msgid) => line.with("msgid", msgid),
-        None => line,
     }
 }

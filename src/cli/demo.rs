@@ -12,18 +12,18 @@ use crate::exit::Tool;
 
 /// Tells the story.
 pub(super) fn run() -> Result<Tool, String> {
-    let stage = Stage::build().map_err(|error| format!("the demo cannot be set up: {error}"))?;
-    let told = stage.tell();
-    let place = stage.directory.path().display().to_string();
-    stage.directory.close().map_err(|error| format!("{place}: {error}"))?;
+    let scene = Scene::build().map_err(|error| format!("the demo cannot be set up: {error}"))?;
+    let told = scene.tell();
+    let place = scene.directory.path().display().to_string();
+    scene.directory.close().map_err(|error| format!("{place}: {error}"))?;
     told
 }
 
-struct Stage {
+struct Scene {
     directory: TempDir,
 }
 
-impl Stage {
+impl Scene {
     fn build() -> std::io::Result<Self> {
         let directory = TempDir::with_prefix("netsysrq-demo-")?;
         fs::create_dir(directory.path().join("answers"))?;
@@ -118,7 +118,7 @@ impl Stage {
         Ok(self.program(&["deliver", "--profile", "mailbox", "--wait"], mail)?.0)
     }
 
-    /// Runs this very program on this stage's configuration.
+    /// Runs this very program on this scene's configuration.
     fn program(&self, arguments: &[&str], stdin: &str) -> Result<(i32, String), String> {
         let run = || -> std::io::Result<(i32, String)> {
             let mut child = Command::new("/proc/self/exe")

@@ -9,7 +9,7 @@ use crate::config::{self, Configuration};
 use crate::exit::Tool;
 use crate::protocol::refusal::{Refusal, Stop};
 use crate::protocol::rules::policy::Ledger;
-use crate::protocol::rules::verdict::{Action, Deed, Verdict};
+use crate::protocol::rules::verdict::Verdict;
 use crate::protocol::wire::message::{Candidate, SEARCHED};
 use crate::protocol::wire::request::Request;
 use crate::system::spool::FileSpool;
@@ -26,15 +26,15 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
         .iter()
         .map(|(place, damage)| {
             let why = format!("{}: {damage}", Refusal::Damaged);
-            let outcome = Outcome { why, ..Outcome::refused(Refusal::Damaged) };
-            Finding::new(&place.to_string(), None, outcome)
+            let foretold = Foretold { why, ..Foretold::refused(Refusal::Damaged) };
+            Finding::new(&place.to_string(), None, foretold)
         })
         .collect();
     for candidate in search.candidates {
         findings.push(explain(candidate, config.as_ref()));
     }
     if findings.is_empty() {
-        findings.push(Finding::new("the message", None, Outcome::refused(Refusal::NoFrame)));
+        findings.push(Finding::new("the message", None, Foretold::refused(Refusal::NoFrame)));
     }
     if json {
         let all: Vec<&Value> = findings.iter().map(|finding| &finding.json).collect();
@@ -51,7 +51,7 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
 }
 
 /// What would become of a request, and why.
-struct Outcome {
+struct Foretold {
     word: &'static str,
     reason: &'static str,
     why: String,
@@ -59,7 +59,7 @@ struct Outcome {
     claimed: Option<bool>,
 }
 
-impl Outcome {
+impl Foretold {
     fn refused(refusal: Refusal) -> Self {
         let (reason, why) = (refusal.reason(), refusal.to_string());
         Self { word: "refused", reason, why, claimed: Some(false) }
@@ -78,8 +78,8 @@ struct Finding {
 
 impl Finding {
     /// `request` with the id of the key that it says it is signed by.
-    fn new(place: &str, request: Option<(&str, &Request)>, outcome: Outcome) -> Self {
-        let Outcome { word, reason, why, claimed } = outcome;
+    fn new(place: &str, request: Option<(&str, &Request)>, foretold: Foretold) -> Self {
+        let Foretold { word, reason, why, claimed } = foretold;
         let mut text = format!("in {place}: {word}");
         if !reason.is_empty() {
             text.push_str(&format!(" reason={reason}"));
@@ -96,13 +96,13 @@ impl Finding {
                 if request.dry { ", dry run" } else { "" },
                 request.issued,
                 request.expires,
-                request.cti(),
+                request.nonce,
             ));
         }
         let json = json!({
             "place": place, "outcome": word, "reason": reason, "why": why,
             "request": request.map(|(key, r)| json!({
-                "kid": key, "aud": r.audience, "cmd": r.command, "dry": r.dry, "cti": r.cti(),
+                "kid": key, "aud": r.audience, "cmd": r.command, "dry": r.dry, "cti": r.nonce.to_string(),
                 "iat": r.issued.unix(), "exp": r.expires.unix(),
             })),
         });
@@ -116,18 +116,18 @@ fn explain(candidate: Candidate, config: Result<&Configuration, &String>) -> Fin
         let key = String::from_utf8_lossy(found.kid()).into_owned();
         Some((key, Request::decode(found.unverified_payload()).ok()?))
     });
-    let outcome = match config {
+    let foretold = match config {
         Ok(config) => judge(candidate, config),
-        Err(fault) => Outcome::unknown("configuration", fault.clone()),
+        Err(fault) => Foretold::unknown("configuration", fault.clone()),
     };
     let request = request.as_ref().map(|(key, request)| (key.as_str(), request));
-    Finding::new(&place, request, outcome)
+    Finding::new(&place, request, foretold)
 }
 
-fn judge(candidate: Candidate, config: &Configuration) -> Outcome {
+fn judge(candidate: Candidate, config: &Configuration) -> Foretold {
     let verified = match candidate.verify(&config.keyring) {
         Ok(verified) => verified,
-        Err(refusal) => return Outcome::refused(refusal),
+        Err(refusal) => return Foretold::refused(refusal),
     };
     let name = verified.job_name();
     let spool = FileSpool::open(&config.state).and_then(|spool| Ok((spool.ledger()?, spool)));
@@ -142,37 +142,26 @@ fn judge(candidate: Candidate, config: &Configuration) -> Outcome {
             let names = config.policy.names.iter().chain(&config.policy.groups);
             let names = names.map(String::as_str).collect::<Vec<_>>().join(", ");
             let why = format!("{}: this one is {names}", Refusal::WrongHost);
-            return Outcome { why, ..Outcome::refused(Refusal::WrongHost) };
+            return Foretold { why, ..Foretold::refused(Refusal::WrongHost) };
         }
-        Err(Stop::Refused(refusal)) => return Outcome::refused(refusal),
+        Err(Stop::Refused(refusal)) => return Foretold::refused(refusal),
         Err(Stop::Deferred(deferral)) => {
             let (reason, why) = (deferral.reason(), deferral.to_string());
-            return Outcome { word: "deferred", reason, why, claimed: Some(false) };
+            return Foretold { word: "deferred", reason, why, claimed: Some(false) };
         }
     };
     match spool {
-        Ok((_, spool)) if spool.is_spent(&name) => return Outcome::refused(Refusal::Replayed),
+        Ok((_, spool)) if spool.is_spent(&name) => return Foretold::refused(Refusal::Replayed),
         Ok(_) => {}
-        Err(error) => return Outcome::unknown("spool", error.to_string()),
+        Err(error) => return Foretold::unknown("spool", error.to_string()),
     }
     let verdict = judged.verdict();
     let (reason, why) = match verdict {
-        Verdict::Run(action) => ("", describe(action)),
+        Verdict::Run(action) => ("", action.to_string()),
         Verdict::Denied(_)
         | Verdict::Expired
         | Verdict::TooMany { .. }
         | Verdict::Unavailable(_) => (verdict.reason(), verdict.why()),
     };
-    Outcome { word: verdict.word(), reason, why, claimed: Some(true) }
-}
-
-fn describe(action: &Action<'_>) -> String {
-    match action {
-        Action::Help => "built in: help".to_owned(),
-        Action::Ping => "built in: ping".to_owned(),
-        Action::Do(Deed::Last(count)) => format!("built in: tell of the last {count}"),
-        Action::Do(Deed::Press(keys)) => format!("SysRq keys {keys}"),
-        Action::Do(Deed::Revoke(id)) => format!("built in: revoke {id}"),
-        Action::Do(Deed::Run { argv, command }) => format!("{argv:?} as {}", command.account.name),
-    }
+    Foretold { word: verdict.ruling().word(), reason, why, claimed: Some(true) }
 }

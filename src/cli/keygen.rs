@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 
 use super::say;
-use crate::compose::keys;
 use crate::exit::Tool;
 use crate::protocol::id::Id;
-use crate::protocol::wire::openssh;
+use crate::protocol::wire::{openssh, secret};
 
 /// Options of `keygen`.
 #[derive(clap::Args, Debug)]
@@ -28,7 +27,7 @@ pub(super) fn run(options: &Options) -> Result<Tool, String> {
     let path = &options.file;
     let id = id_of(path);
     let key_lines = if options.hmac {
-        let secret = keys::secret_file(&random()?);
+        let secret = secret::write(&random()?);
         write_new(path, secret.as_bytes()).map_err(|error| failed(path, &error))?;
         format!(
             "secret_file = {:?}    # a copy of it there, mode 600",

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::say;
 use crate::config;
 use crate::exit::Tool;
-use crate::system::history::History;
+use crate::protocol::job::history::History;
 use crate::system::spool::FileSpool;
 
 /// Prints a line a job.

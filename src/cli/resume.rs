@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
-use crate::pipeline::{self, Ended};
+use crate::pipeline::{self, Left};
 use crate::protocol::claim::Spool;
 use crate::protocol::job::name::Name;
-use crate::protocol::job::state::Next;
+use crate::protocol::job::state::{Next, Owed};
 use crate::protocol::take::{Job, Locked};
 use crate::system::exec;
 use crate::system::log::{Line, Log};
@@ -120,7 +120,7 @@ fn take_up(
         }
     };
     let here = spool.here();
-    if locked.state.next(here.now, &here.boot) == Next::Start && !options.wait {
+    if locked.state.next(here.now, &here.boot) == Next::Owed(Owed::Start) && !options.wait {
         runner::detach(name, locked.journal, &config.path)?;
         return Ok(Tool::Yes);
     }
@@ -149,12 +149,14 @@ fn conclude(
     let name = locked.name.clone();
     let ended = carry_out(config, log, spool, locked);
     prune(config, log, spool);
-    let about = |word: &str| Line::info(word).with("key", name.key.as_str()).with("cti", &name.cti);
+    let about = |word: &str| {
+        Line::info(word).with("key", name.key().as_str()).with("cti", &name.nonce().to_string())
+    };
     match ended {
-        Ok(Ended::Answered(end)) => log.write(&about("answered").with("end", &end.word())),
-        Ok(Ended::Silent(end)) => log.write(&about("silent").with("end", &end.word())),
-        Ok(Ended::Before) => {}
-        Ok(Ended::Lost(why)) => log.write(&about("given-up").with("reason", &why)),
+        Ok(Left::Answered(end)) => log.write(&about("answered").with("end", &end.word())),
+        Ok(Left::Silent(end)) => log.write(&about("silent").with("end", &end.word())),
+        Ok(Left::Before) => {}
+        Ok(Left::Lost(why)) => log.write(&about("given-up").with("reason", &why)),
         Err(error) => {
             log.write(&failed("unfinished", &name, &error));
             return Tool::No;
@@ -168,7 +170,7 @@ fn carry_out(
     log: &Log,
     spool: &FileSpool,
     locked: Locked<FileJournal>,
-) -> io::Result<Ended> {
+) -> io::Result<Left> {
     let name = locked.name.clone();
     let ledger = spool.ledger()?;
     let job = Job::take(locked, &config.keyring, &config.policy, &ledger, &spool.here());

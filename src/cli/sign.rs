@@ -5,7 +5,6 @@ mod send;
 mod wait;
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +13,8 @@ use lettre::message::Mailbox as Address;
 use wait::Mailbox;
 use zeroize::Zeroizing;
 
-use super::{home, say, verify};
-use crate::compose::hosts::{Host, Hosts};
+use super::{home, hosts, say, verify};
+use crate::compose::hosts::Host;
 use crate::compose::keys::{self, Unusable};
 use crate::compose::link;
 use crate::compose::sign::{self, Signed, Signer};
@@ -24,6 +23,7 @@ use crate::protocol::id::Id;
 use crate::protocol::time::Time;
 use crate::protocol::wire::answer::Statement;
 use crate::protocol::wire::cose::Seal;
+use crate::protocol::wire::nonce::Nonce;
 use crate::protocol::wire::request::Request;
 use crate::system::clock;
 
@@ -88,11 +88,11 @@ pub(super) struct Options {
 /// Signs, gives the request away, and waits for its answer if it is to.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     note_options_behind(&options.command);
-    let host = hosts()?.host.remove(&options.host).unwrap_or_default();
+    let host = hosts::read()?.host.remove(&options.host).unwrap_or_default();
     let signed = sign(options, &host)?;
     // what is missing for the answer is said before the request has left
     let awaited = match &options.wait_answer {
-        Some(path) => Some((Mailbox::open(path)?, verify::keys(options.host_key.as_deref())?)),
+        Some(path) => Some((Mailbox::open(path)?, hosts::keys(options.host_key.as_deref())?)),
         None => None,
     };
     give(&signed, options, &host, json)?;
@@ -113,12 +113,8 @@ fn note_options_behind(command: &[String]) {
     let own = <Options as clap::Args>::augment_args(clap::Command::new("sign"));
     let flags = command.iter().filter_map(|word| word.strip_prefix("--")?.split('=').next());
     for flag in flags.filter(|flag| own.get_arguments().any(|own| own.get_long() == Some(flag))) {
-        note(&format!("--{flag} stands behind the command, so it is an argument of it"));
+        hosts::note(&format!("--{flag} stands behind the command, so it is an argument of it"));
     }
-}
-
-fn note(text: &str) {
-    drop(writeln!(io::stderr(), "netsysrq-mail: note: {text}"));
 }
 
 fn key_id(text: &str) -> Result<Id, String> {
@@ -154,7 +150,7 @@ fn give(signed: &Signed, options: &Options, host: &Host, json: bool) -> Result<(
         let (from, to) = (from()?, rcpt()?);
         let mail = mail(signed, from.clone(), to.clone())?;
         let server = options.smtp.as_deref();
-        let taker = send::send(server, from.email.as_ref(), to.email.as_ref(), &mail)?;
+        let taker = send::send(server, &from.email, &to.email, &mail)?;
         if !json {
             say(&format!("sent to {} by {taker}\n", to.email));
         }
@@ -174,8 +170,9 @@ fn give(signed: &Signed, options: &Options, host: &Host, json: bool) -> Result<(
 }
 
 fn request(options: &Options) -> Result<Request, String> {
-    let mut nonce = vec![0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
+    let mut octets = vec![0; 16];
+    getrandom::fill(&mut octets).map_err(|error| error.to_string())?;
+    let nonce = Nonce::new(octets).ok_or("a nonce has 8 to 32 octets")?;
     let issued = options.issued_at.map_or_else(clock::now, Time::from);
     if options.ttl.as_secs() == 0 {
         return Err("--ttl is less than a second".to_owned());
@@ -194,7 +191,7 @@ fn describe(signed: &Signed) -> serde_json::Value {
     serde_json::json!({
         "frame": signed.frame,
         "kid": signed.key_id,
-        "cti": signed.request.cti(),
+        "cti": signed.request.nonce.to_string(),
         "iat": signed.request.issued.unix(),
         "exp": signed.request.expires.unix(),
     })
@@ -213,34 +210,15 @@ fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {
         .from(from)
         .to(to)
         .subject("Request")
-        .message_id(Some(format!("<{}.request@netsysrq-mail>", signed.request.cti())))
+        .message_id(Some(format!("<{}.request@netsysrq-mail>", signed.request.nonce)))
         .body(signed.text())
         .map_err(|error| error.to_string())?;
     Ok(String::from_utf8_lossy(&built.formatted()).replace("\r\n", "\n"))
 }
 
-/// The operator's `hosts.toml`, if there is one.
-pub(super) fn hosts() -> Result<Hosts, String> {
-    let path = home("~/.config/netsysrq-mail/hosts.toml");
-    // who can write it says whose answers are genuine; a group may be one's own
-    note_rights(&path, 0o002, "can be written by everybody: chmod o-w it");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Hosts::parse(&text).map_err(|fault| format!("{}:{fault}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Hosts::default()),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
-}
-
-/// On the operator's own machine: a word, and no refusal.
-fn note_rights(path: &Path, rights: u32, what: &str) {
-    if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & rights != 0) {
-        note(&format!("{} {what}", path.display()));
-    }
-}
-
 fn read_key(path: &Path, passphrase_fd: Option<u32>) -> Result<Seal, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    note_rights(path, 0o077, "can be read by others: chmod 600 it");
+    hosts::note_rights(path, 0o077, "can be read by others: chmod 600 it");
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| failed(&e))?;
     let seal = match keys::read(&text, None) {
         Err(Unusable::Encrypted) => {

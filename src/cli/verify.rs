@@ -1,15 +1,15 @@
 //! `verify`: an answer on standard input; shows only what the host signed.
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{say, say_octets, sign};
-use crate::compose::verify::{self, Found, HostKey};
+use super::{hosts, say, say_octets};
+use crate::compose::verify::{self, Found};
 use crate::exit::Tool;
 use crate::protocol::wire::answer::Statement;
 use crate::protocol::wire::message::Candidate;
-use crate::protocol::wire::openssh;
-use crate::protocol::wire::request::{Request, hex};
+use crate::protocol::wire::nonce::{Nonce, hex};
+use crate::protocol::wire::request::Request;
 
 /// The largest mail that is read, in octets.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -27,11 +27,11 @@ pub(super) struct Options {
 
 /// Checks and prints.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
-    let keys = keys(options.host_key.as_deref())?;
+    let keys = hosts::keys(options.host_key.as_deref())?;
     let nonce = options.request.as_ref().map(nonce_of).transpose()?;
     let mut mail = Vec::new();
     io::stdin().lock().take(LARGEST).read_to_end(&mut mail).map_err(|e| e.to_string())?;
-    let (statement, output) = match verify::check(&mail, &keys, nonce.as_deref()) {
+    let (statement, output) = match verify::check(&mail, &keys, nonce.as_ref()) {
         Found::Nothing => {
             say("no answer found\n");
             return Ok(Tool::None);
@@ -54,8 +54,8 @@ pub(super) fn show(statement: &Statement, output: Option<&[u8]>, other: bool, js
         say(&format!(
             "{}\n",
             serde_json::json!({
-                "iss": statement.host, "sub": statement.key, "cti": hex(&statement.nonce),
-                "iat": statement.issued.unix(), "stage": statement.stage, "verdict": statement.verdict,
+                "iss": statement.host, "sub": statement.key, "cti": statement.nonce.to_string(),
+                "iat": statement.issued.unix(), "stage": statement.stage, "verdict": statement.verdict.word(),
                 "status": statement.status, "duration": statement.duration,
                 "out": statement.output.as_ref().map(|out| (out.length, hex(&out.sha256))),
                 "output": output, "for_request": !other,
@@ -75,33 +75,7 @@ pub(super) fn show(statement: &Statement, output: Option<&[u8]>, other: bool, js
     }
 }
 
-/// The host key of a file, or those of hosts.toml.
-pub(super) fn keys(file: Option<&Path>) -> Result<Vec<HostKey>, String> {
-    let Some(path) = file else {
-        let hosts = sign::hosts()?;
-        let keys: Result<Vec<_>, String> = hosts
-            .keys()
-            .map(|(name, line)| {
-                let key = openssh::public_key(line);
-                let key = key.map_err(|why| format!("host_key of {name}: {why}"))?;
-                Ok(HostKey { host: Some(name.to_owned()), key })
-            })
-            .collect();
-        return match keys {
-            Ok(keys) if keys.is_empty() => {
-                Err("no host key is known: give --host-key FILE, or host_key in hosts.toml"
-                    .to_owned())
-            }
-            keys => keys,
-        };
-    };
-    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
-    let key = openssh::public_key(text.trim()).map_err(|e| failed(&e))?;
-    Ok(vec![HostKey { host: None, key }])
-}
-
-fn nonce_of(path: &PathBuf) -> Result<Vec<u8>, String> {
+fn nonce_of(path: &PathBuf) -> Result<Nonce, String> {
     let octets = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     // a frame alone has no header: give it an empty one
     let found = [octets.clone(), [b"\n", octets.as_slice()].concat()]

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use base64ct::{Base64, Encoding};
 use ed25519_dalek::SigningKey;
-use zeroize::Zeroizing;
 
 use crate::protocol::wire::cose::Seal;
 use crate::protocol::wire::openssh::{self, Unreadable};
+use crate::protocol::wire::secret;
 
 /// Why a key file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +41,7 @@ pub fn read(text: &str, passphrase: Option<&str>) -> Result<Seal, Unusable> {
         return Err(Unusable::Public);
     }
     if !text.contains("PRIVATE KEY") {
-        let secret =
-            Zeroizing::new(Base64::decode_vec(text.trim_ascii()).map_err(|_| Unusable::Form)?);
-        return if secret.len() < 32 { Err(Unusable::Form) } else { Ok(Seal::Hmac(secret)) };
+        return secret::read(text.as_bytes()).map(Seal::Hmac).ok_or(Unusable::Form);
     }
     match (openssh::private_key(text), passphrase) {
         (Ok(key), _) => Ok(Seal::Ed25519(key)),
@@ -61,23 +58,4 @@ fn decrypt(text: &str, passphrase: &str) -> Result<SigningKey, Unusable> {
     let key = key.decrypt(passphrase).map_err(|_| Unusable::Passphrase)?;
     let pair = key.key_data().ed25519().ok_or(Unusable::Form)?;
     SigningKey::from_keypair_bytes(&pair.to_bytes()).map_err(|_| Unusable::Form)
-}
-
-/// A new HMAC secret file: 32 octets in base64, one line.
-#[must_use]
-pub fn secret_file(octets: &[u8; 32]) -> Zeroizing<String> {
-    Zeroizing::new(Base64::encode_string(octets) + "\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_has_32_octets_or_more() {
-        let read = |octets: usize| read(&Base64::encode_string(&vec![7; octets]), None);
-        assert!(matches!(read(31), Err(Unusable::Form)));
-        assert!(matches!(read(32), Ok(Seal::Hmac(_))));
-        assert!(matches!(read(64), Ok(Seal::Hmac(_))));
-    }
 }

@@ -8,7 +8,7 @@ use mail_parser::{MessageParser, MimeHeaders};
 use crate::protocol::wire::answer::{Digested, Statement};
 use crate::protocol::wire::frame::Kind;
 use crate::protocol::wire::message::{self, Place};
-use crate::protocol::wire::request::hex;
+use crate::protocol::wire::nonce::{Nonce, hex};
 
 /// What a mail was found to hold.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct HostKey {
 /// A command's output may quote an older answer, so of several the one to `nonce` counts; without one the last of the
 /// text, where a host writes its own.
 #[must_use]
-pub fn check(mail: &[u8], keys: &[HostKey], nonce: Option<&[u8]>) -> Found {
+pub fn check(mail: &[u8], keys: &[HostKey], nonce: Option<&Nonce>) -> Found {
     // a frame alone has no header: give it an empty one
     let whole = if mail.starts_with(b"netsysrq") { [b"\n", mail].concat() } else { mail.to_vec() };
     let found = message::search(Kind::Answer, &whole);
@@ -56,7 +56,7 @@ pub fn check(mail: &[u8], keys: &[HostKey], nonce: Option<&[u8]>) -> Found {
             keys.iter().find_map(|known| known.open(&octets)).map(|statement| (place, statement))
         })
         .collect();
-    let asked = |(_, statement): &(Place, Statement)| Some(statement.nonce.as_slice()) == nonce;
+    let asked = |(_, statement): &(Place, Statement)| Some(&statement.nonce) == nonce;
     let in_text = |(place, _): &(Place, Statement)| *place == Place::Text;
     let chosen = genuine
         .iter()
@@ -94,10 +94,10 @@ pub fn describe(statement: &Statement) -> String {
     };
     line("Host", &statement.host.escape_debug());
     line("Key", &statement.key.escape_debug());
-    line("Nonce", &hex(&statement.nonce));
+    line("Nonce", &statement.nonce);
     line("Answered", &statement.issued);
     line("Stage", &statement.stage.escape_debug());
-    line("Verdict", &statement.verdict.escape_debug());
+    line("Verdict", &statement.verdict);
     if let Some(status) = statement.status {
         line("Status", &status);
     }
@@ -115,6 +115,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
+    use crate::protocol::ruling::Ruling;
     use crate::protocol::time::Time;
     use crate::protocol::wire::cose::Seal;
     use crate::protocol::wire::frame;
@@ -123,14 +124,18 @@ mod tests {
         SigningKey::from_bytes(&[7; 32])
     }
 
+    fn sixteen(octet: u8) -> Nonce {
+        Nonce::new(vec![octet; 16]).unwrap()
+    }
+
     fn answer(host: &str, nonce: u8) -> String {
         let statement = Statement {
             host: host.to_owned(),
             key: "alice".to_owned(),
-            nonce: vec![nonce; 16],
+            nonce: sixteen(nonce),
             issued: Time::from_unix(1_763_665_351),
             stage: "result".to_owned(),
-            verdict: "run".to_owned(),
+            verdict: Ruling::Run,
             status: Some(0),
             duration: None,
             output: None,
@@ -142,9 +147,9 @@ mod tests {
     fn counts(mail: &str, host: Option<&str>, nonce: Option<u8>) -> Option<u8> {
         let host = host.map(ToOwned::to_owned);
         let keys = [HostKey { host, key: key().verifying_key() }];
-        let nonce = nonce.map(|nonce| [nonce; 16]);
-        match check(mail.as_bytes(), &keys, nonce.as_ref().map(<[u8; 16]>::as_slice)) {
-            Found::Genuine { statement, .. } => statement.nonce.first().copied(),
+        let nonce = nonce.map(sixteen);
+        match check(mail.as_bytes(), &keys, nonce.as_ref()) {
+            Found::Genuine { statement, .. } => statement.nonce.as_octets().first().copied(),
             Found::Forged => None,
             Found::Nothing => panic!("no answer in {mail}"),
         }

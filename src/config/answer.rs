@@ -7,7 +7,7 @@ use super::reader::Reader;
 use crate::protocol::job::letter::Letterhead;
 use crate::protocol::wire::cose::Seal;
 use crate::protocol::wire::openssh;
-use crate::system::mailer::{self, Smtp, Transport};
+use crate::system::mailer::{self, MailSystem, Smtp, Transport};
 use crate::system::trusted_file;
 
 impl Reader<'_> {
@@ -43,7 +43,7 @@ impl Reader<'_> {
                     .as_ref()
                     .map_or("/usr/sbin/sendmail".into(), |s| s.path.0.clone());
                 match trusted_file::check_program(&path) {
-                    Ok(()) => Some(Transport::Sendmail(path)),
+                    Ok(()) => Some(Transport::System(MailSystem::Sendmail(path))),
                     Err(fault) => {
                         self.untrusted(&entry.transport, &fault);
                         None
@@ -66,9 +66,9 @@ impl Reader<'_> {
                     );
                     return None;
                 }
-                Some(Transport::File(directory))
+                Some(Transport::Directory(directory))
             }
-            TransportName::Smtp => self.smtp(entry).map(Transport::Smtp),
+            TransportName::Smtp => self.smtp(entry).map(MailSystem::Smtp).map(Transport::System),
         }
     }
 

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::entries::CommandEntry;
 use super::reader::Reader;
 use crate::protocol::id::Id;
-use crate::protocol::rules::built_in::{BUILT_IN, SYSRQ};
+use crate::protocol::rules::built_in::{BuiltIn, SYSRQ};
 use crate::protocol::rules::command::{Account, Answering, Command, Word};
 use crate::system::accounts;
 use crate::system::trusted_file;
@@ -22,7 +22,7 @@ impl Reader<'_> {
         let mut commands = BTreeMap::new();
         for (name, entry) in entries {
             let Some(id) = self.id(&name) else { continue };
-            if BUILT_IN.contains(&id.as_str()) || id.as_str() == SYSRQ {
+            if BuiltIn::parse(id.as_str()).is_some() || id.as_str() == SYSRQ {
                 self.fault(&name, "this name is built in", "choose another name");
             }
             if let Some(command) = self.command(id.clone(), entry) {

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    Absolute, Address, ArgumentType, MailboxText, Moment, Name, PublicLine, Sequence, Size, Span,
-    WordText,
+    Absolute, Address, ArgumentType, MailboxText, Moment, Name, PublicLine, SequenceText, Size,
+    Span, WordText,
 };
 
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ pub(super) struct KeyEntry {
     pub(super) answer_to: Address,
     pub(super) allow: Option<Vec<Spanned<String>>>,
     #[serde(default)]
-    pub(super) sysrq: Vec<Sequence>,
+    pub(super) sysrq: Vec<SequenceText>,
     pub(super) max_ttl: Option<Span>,
     pub(super) per_hour: Option<u32>,
     pub(super) not_before: Option<Moment>,

@@ -5,11 +5,11 @@ use toml::Spanned;
 
 use super::entries::KeyEntry;
 use super::reader::Reader;
-use super::secret;
 use crate::protocol::id::Id;
-use crate::protocol::rules::built_in::BUILT_IN;
+use crate::protocol::rules::built_in::BuiltIn;
 use crate::protocol::rules::keyring::{self, Key, Keyring, Unfit};
-use crate::protocol::wire::cose::Lock;
+use crate::protocol::wire::cose::Verifier;
+use crate::protocol::wire::secret;
 
 impl Reader<'_> {
     pub(super) fn keyring(
@@ -21,11 +21,11 @@ impl Reader<'_> {
         for (name, entry) in entries {
             let Some(id) = self.id(&name) else { continue };
             let allow = self.allow(&entry, commands);
-            let Some(lock) = self.lock(&name, &entry) else { continue };
+            let Some(verifier) = self.verifier(&name, &entry) else { continue };
             let key = Key {
                 id,
-                lock,
-                answer_to: entry.answer_to.0.to_string(),
+                verifier,
+                answer_to: entry.answer_to.0,
                 allow,
                 sysrq: entry.sysrq.into_iter().map(|keys| keys.0).collect(),
                 max_ttl: entry.max_ttl.map_or(keyring::MAX_TTL, |ttl| ttl.0),
@@ -57,13 +57,15 @@ impl Reader<'_> {
 
     fn allow(&mut self, entry: &KeyEntry, commands: &[String]) -> Vec<Id> {
         let Some(allow) = &entry.allow else {
-            return BUILT_IN.iter().take(4).filter_map(|name| Id::new(name)).collect();
+            let default = BuiltIn::ALL.into_iter().filter(|built_in| built_in.is_default());
+            return default.filter_map(|built_in| Id::new(built_in.name())).collect();
         };
         let mut ids = Vec::new();
         for name in allow {
             match Id::new(name.get_ref()) {
                 Some(id)
-                    if BUILT_IN.contains(&id.as_str()) || commands.contains(name.get_ref()) =>
+                    if BuiltIn::parse(id.as_str()).is_some()
+                        || commands.contains(name.get_ref()) =>
                 {
                     ids.push(id);
                 }
@@ -76,14 +78,14 @@ impl Reader<'_> {
         ids
     }
 
-    fn lock(&mut self, name: &Spanned<String>, entry: &KeyEntry) -> Option<Lock> {
+    fn verifier(&mut self, name: &Spanned<String>, entry: &KeyEntry) -> Option<Verifier> {
         match (&entry.public, &entry.secret_file) {
-            (Some(public), None) => Some(Lock::Ed25519(public.0)),
+            (Some(public), None) => Some(Verifier::Ed25519(public.0)),
             (None, Some(file)) => {
                 let path = self.beside(file.get_ref());
                 let octets = self.read(file, &path)?;
-                match secret(&octets) {
-                    Some(secret) => Some(Lock::Hmac(secret)),
+                match secret::read(&octets) {
+                    Some(secret) => Some(Verifier::Hmac(secret)),
                     None => {
                         let what = format!("{} is not 32 octets or more in base64", path.display());
                         self.fault(file, &what, "make it with netsysrq-mail keygen --hmac");

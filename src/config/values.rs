@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use crate::protocol::rules::command::{Argument, Word, character_set};
-use crate::protocol::rules::sysrq::Keys;
+use crate::protocol::rules::sysrq::Sequence;
 use crate::protocol::time::Time;
 use crate::protocol::wire::openssh;
 
@@ -166,12 +166,12 @@ impl TryFrom<String> for WordText {
 /// A SysRq sequence.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Sequence(pub(super) Keys);
+pub(super) struct SequenceText(pub(super) Sequence);
 
-impl TryFrom<String> for Sequence {
+impl TryFrom<String> for SequenceText {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        Keys::parse(&text).map(Self).ok_or_else(|| {
+        Sequence::parse(&text).map(Self).ok_or_else(|| {
             format!(
                 "{text:?} is no SysRq sequence: 1 to 16 of a-z and 0-9, and nothing after b, o or c"
             )

@@ -7,8 +7,10 @@ use super::job::name::Name;
 use super::job::record::Record;
 use super::judge::Judged;
 use super::refusal::{Refusal, Stop};
+use super::rules::allowance::Admission;
 use super::rules::keyring::Key;
 use super::rules::verdict::Verdict;
+use super::ruling::Ruling;
 use super::time::{Here, Time};
 
 /// The durable memory of nonces, as the protocol needs it.
@@ -43,18 +45,6 @@ pub trait Spool {
     fn here(&self) -> Here;
 }
 
-/// Whether a key is within its allowance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// It is.
-    Within,
-    /// It is not; this one is answered if none was within the hour.
-    Over {
-        /// Whether to answer.
-        answered: bool,
-    },
-}
-
 /// What became of a nonce.
 #[derive(Debug)]
 pub enum Spent<J> {
@@ -74,7 +64,7 @@ pub enum Spent<J> {
 pub struct Claimed<J> {
     name: Name,
     journal: Option<J>,
-    verdict: &'static str,
+    verdict: Ruling,
     reason: &'static str,
 }
 
@@ -102,7 +92,7 @@ impl Judged<'_> {
         let record = Record::Claimed {
             at: now,
             boot,
-            verdict: judged.verdict().word().to_owned(),
+            verdict: judged.verdict().ruling(),
             why: judged.verdict().why(),
             silent: matches!(judged.verdict(), Verdict::TooMany { answered: false }),
             message_id,
@@ -114,15 +104,15 @@ impl Judged<'_> {
             Spent::First(journal) => Some(journal),
             Spent::Kept => None,
         };
-        let (verdict, reason) = (judged.verdict().word(), judged.verdict().reason());
+        let (verdict, reason) = (judged.verdict().ruling(), judged.verdict().reason());
         Ok(Claimed { name, journal, verdict, reason })
     }
 }
 
 impl<J> Claimed<J> {
-    /// The verdict's word.
+    /// What was decided.
     #[must_use]
-    pub fn verdict(&self) -> &'static str {
+    pub fn verdict(&self) -> Ruling {
         self.verdict
     }
 

@@ -1,5 +1,6 @@
 //! What becomes of a request once it is claimed: its journal, its end, its answer.
 
+pub mod history;
 pub mod journal;
 pub mod letter;
 pub mod name;

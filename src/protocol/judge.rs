@@ -8,7 +8,7 @@ use super::rules::policy::{Ledger, Policy};
 use super::rules::verdict::{Action, Deed, Denial, Verdict};
 use super::time::Time;
 use super::verify::Verified;
-use super::wire::cose::Lock;
+use super::wire::cose::Verifier;
 use super::wire::request::Request;
 
 /// A verified request with its verdict: nothing is spent yet, so nothing may be done yet.
@@ -53,9 +53,9 @@ impl<'k> Verified<'k> {
         let named = |names: &[String]| {
             names.iter().any(|name| name.eq_ignore_ascii_case(&self.request().audience))
         };
-        match (named(&policy.names), named(&policy.groups), &self.key().lock) {
-            (true, _, _) | (false, true, Lock::Ed25519(_)) => Ok(()),
-            (false, true, Lock::Hmac(_)) => Err(Refusal::MacToGroup),
+        match (named(&policy.names), named(&policy.groups), &self.key().verifier) {
+            (true, _, _) | (false, true, Verifier::Ed25519(_)) => Ok(()),
+            (false, true, Verifier::Hmac(_)) => Err(Refusal::MacToGroup),
             (false, false, _) => Err(Refusal::WrongHost),
         }
     }
@@ -102,17 +102,12 @@ fn verdict<'k>(key: &Key, request: &Request, policy: &'k Policy, ledger: &Ledger
     }
     let action =
         standing(key, request, ledger).and_then(|()| action(key, request, policy, ledger.now));
-    let fault = match &action {
-        Ok(Action::Do(Deed::Run { command, .. })) => command.fault.as_ref(),
-        Ok(Action::Do(Deed::Press(_))) => policy.sysrq_fault.as_ref(),
-        Ok(Action::Do(Deed::Last(_) | Deed::Revoke(_)) | Action::Help | Action::Ping) | Err(_) => {
-            None
-        }
-    };
-    match (fault, action) {
-        (Some(fault), _) => Verdict::Unavailable(fault.clone()),
-        (None, Ok(action)) => Verdict::Run(action),
-        (None, Err(denial)) => Verdict::Denied(denial),
+    match action {
+        Ok(action) => match action.fault(policy) {
+            Some(fault) => Verdict::Unavailable(fault.clone()),
+            None => Verdict::Run(action),
+        },
+        Err(denial) => Verdict::Denied(denial),
     }
 }
 

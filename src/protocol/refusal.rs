@@ -83,8 +83,6 @@ pub enum Stop {
 /// What stands in the way of a request that may be good.
 #[derive(Debug)]
 pub enum Deferral {
-    /// The configuration cannot be used; the text says where and why.
-    Configuration(String),
     /// Issued later than our clock and its skew allow: our clock may yet be set.
     Future,
     /// The spool cannot be used.
@@ -96,7 +94,6 @@ impl Deferral {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Configuration(_) => "configuration",
             Self::Future => "future",
             Self::Spool(_) => "spool",
         }
@@ -106,7 +103,6 @@ impl Deferral {
 impl fmt::Display for Deferral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(fault) => f.write_str(fault),
             Self::Future => f.write_str("issued in the future: one of the two clocks is wrong"),
             Self::Spool(error) => error.fmt(f),
         }

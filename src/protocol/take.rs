@@ -1,4 +1,5 @@
-//! The runner's stages: a claimed job is taken up under its lock, judged again, and carried to its answer.
+//! The runner takes a claimed job up, under its lock, and judges it again; what it starts and finishes is in the room
+//! behind this file.
 //!
 //! [`Job::take`] is the only maker of the right to act beside the claim itself, and it goes through verify and judge
 //! again with today's configuration: a job file holds octets that somebody signed, and no instruction.
@@ -11,7 +12,7 @@ mod start;
 use super::job::journal::Journal;
 use super::job::name::Name;
 use super::job::outcome::{End, Outcome};
-use super::job::state::{Next, State};
+use super::job::state::{Next, Owed, State};
 use super::refusal::Stop;
 use super::rules::built_in;
 use super::rules::keyring::Keyring;
@@ -22,7 +23,7 @@ use super::wire::message::Candidate;
 pub use finish::{Lost, Settled, Unsent};
 use held::Held;
 pub use host::{Host, Letter};
-pub use start::{Ready, Started};
+pub use start::{Ready, Started, Turn};
 
 /// A job out of the spool, under its lock.
 #[derive(Debug)]
@@ -61,20 +62,14 @@ impl<'k, J: Journal> Job<'k, J> {
         here: &Here,
     ) -> Self {
         let Locked { name, journal, state } = locked;
-        let next = state.next(here.now, &here.boot);
         let lost = |journal, why: &str| {
             Self::Lost(Lost { journal, owes_mail: state.owes_mail() }, why.to_owned())
         };
-        match next {
+        let owed = match state.next(here.now, &here.boot) {
             Next::Nothing => return Self::Done,
             Next::GiveUp => return lost(journal, "the answer was not taken for five days"),
-            Next::Back
-            | Next::NotStarted
-            | Next::Say
-            | Next::Send
-            | Next::Start
-            | Next::Unknown => {}
-        }
+            Next::Owed(owed) => owed,
+        };
         let verified = match Candidate::from_job(state.cose.clone()).verify(keyring) {
             Ok(verified) => verified,
             Err(refusal) => return lost(journal, refusal.reason()),
@@ -82,39 +77,33 @@ impl<'k, J: Journal> Job<'k, J> {
         if verified.job_name() != name {
             return lost(journal, "the file is named after another request");
         }
-        let to = verified.key().answer_to.clone();
-        if let (Next::Send, Some(finished)) = (next, &state.finished) {
-            let (mail, end) = (finished.mail.clone(), finished.end.clone());
-            return Self::Unsent(Unsent { journal, name, to, mail, end });
+        let held = Held { journal, name, state, verified };
+        match owed {
+            Owed::Start => held.begin(policy, ledger, here),
+            Owed::Send => held.unsent().map_or(Self::Done, Self::Unsent),
+            Owed::Back => {
+                let began = held.state.started.as_ref().map_or(here.booted, |(at, _)| *at);
+                let after = here.booted.since(began);
+                Self::Settled(held.ran(Outcome::bare(End::Back(after))))
+            }
+            Owed::Unknown => Self::Settled(held.ran(Outcome::bare(End::Unknown))),
+            Owed::NotStarted => {
+                let why = format!(
+                    "accepted at {}, and the machine was started anew since; send a new request",
+                    held.state.received
+                );
+                Self::Settled(held.ran(Outcome::bare(End::NotStarted(why))))
+            }
+            Owed::Say => {
+                let (verdict, why) = (held.state.verdict, held.state.why.clone());
+                Self::Settled(held.unrun(verdict, why))
+            }
         }
-        Held { journal, name, state, verified }.settle(next, policy, ledger, here)
     }
 }
 
 impl<'k, J: Journal> Held<'k, J> {
-    fn settle(self, next: Next, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
-        let (claimed, why) = (word(&self.state.verdict), self.state.why.clone());
-        match next {
-            Next::Back => {
-                let began = self.state.started.as_ref().map_or(here.booted, |(at, _)| *at);
-                let outcome = Outcome::bare(End::Back(here.booted.since(began)));
-                self.settled("run", String::new(), outcome)
-            }
-            Next::Unknown => self.settled("run", String::new(), Outcome::bare(End::Unknown)),
-            Next::NotStarted => {
-                let why = format!(
-                    "accepted at {}, and the machine was started anew since; send a new request",
-                    self.state.received
-                );
-                self.settled("run", String::new(), Outcome::bare(End::NotStarted(why)))
-            }
-            Next::Say => self.settled(claimed, why, Outcome::bare(End::Unrun)),
-            Next::GiveUp | Next::Nothing | Next::Send => Job::Done,
-            Next::Start => self.begin(policy, ledger, here),
-        }
-    }
-
-    /// By today's verdict: the claim stands for window and replay, everything else is judged anew.
+    /// By today's verdict: the claim stands for window and replay, everything else is judged again.
     fn begin(self, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
         let today = Ledger { now: here.now.max(self.state.received), ..ledger.clone() };
         let (key, request) = (self.verified.key(), self.verified.request());
@@ -124,43 +113,18 @@ impl<'k, J: Journal> Held<'k, J> {
             Err(Stop::Deferred(deferral)) => Verdict::Unavailable(deferral.to_string()),
         };
         match verdict {
-            Verdict::Run(Action::Ping) => {
-                let words = built_in::ping(key, request, policy, here);
-                self.settled("run", String::new(), Outcome::said(words))
-            }
-            Verdict::Run(Action::Help) => {
-                let words = built_in::help(key, policy);
-                self.settled("run", String::new(), Outcome::said(words))
+            Verdict::Run(Action::Say(saying)) => {
+                let words = built_in::words(saying, key, request, policy, here);
+                Job::Settled(self.ran(Outcome::said(words)))
             }
             Verdict::Run(Action::Do(deed)) if request.dry => {
-                let mut outcome = Outcome::said(format!("{}\n", deed.plan()));
-                outcome.end = End::WouldRun;
-                self.settled("run", String::new(), outcome)
+                Job::Settled(self.ran(Outcome::planned(&deed.plan())))
             }
             Verdict::Run(Action::Do(deed)) => Job::Ready(Ready { held: self, deed }),
             verdict @ (Verdict::Denied(_)
             | Verdict::Expired
             | Verdict::TooMany { .. }
-            | Verdict::Unavailable(_)) => {
-                self.settled(verdict.word(), verdict.why(), Outcome::bare(End::Unrun))
-            }
+            | Verdict::Unavailable(_)) => Job::Settled(self.unrun(verdict.ruling(), verdict.why())),
         }
     }
-
-    pub(super) fn settled(
-        self,
-        verdict: &'static str,
-        why: String,
-        outcome: Outcome,
-    ) -> Job<'k, J> {
-        Job::Settled(Settled { held: self, verdict, why, outcome })
-    }
-}
-
-/// The verdict's word as a constant; a word that this version does not know runs nothing.
-fn word(claimed: &str) -> &'static str {
-    ["expired", "too-many", "unavailable"]
-        .into_iter()
-        .find(|known| *known == claimed)
-        .unwrap_or("denied")
 }

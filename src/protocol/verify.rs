@@ -24,7 +24,7 @@ impl Candidate {
     pub fn verify(self, keyring: &Keyring) -> Result<Verified<'_>, Refusal> {
         let envelope = self.envelope()?;
         let key = keyring.by_kid(envelope.kid()).ok_or(Refusal::UnknownKey)?;
-        let payload = envelope.verify(&key.lock).map_err(|forged| match forged {
+        let payload = envelope.verify(&key.verifier).map_err(|forged| match forged {
             Forged::KeyType => Refusal::KeyType,
             Forged::Signature => Refusal::Signature,
         })?;
@@ -55,10 +55,7 @@ impl<'k> Verified<'k> {
     /// The name of the job that this request is or will be: made of signed octets alone.
     #[must_use]
     pub fn job_name(&self) -> Name {
-        Name {
-            hour: self.request().expires.hour(),
-            key: self.key().id.clone(),
-            cti: self.request().cti(),
-        }
+        let Request { expires, nonce, .. } = self.request();
+        Name::new(expires.hour(), self.key().id.clone(), nonce.clone())
     }
 }

@@ -1,9 +1,9 @@
 //! Running a command: with the rights of its account, an environment built from nothing, a deadline on its whole
 //! process group, and a cap on its output.
 //!
-//! The command is started through a stage of our own binary, since only a process that is nothing else may change its
-//! rights without unsafe code: session, limits, groups, gid, uid, no-new-privileges, then exec. What goes wrong in
-//! the stage is told over a pipe that a successful exec closes.
+//! A launcher starts the command: our own binary once more, since without unsafe code a process can only change its own
+//! rights. It sets session, limits, groups, gid, uid and no-new-privileges, then execs. What goes wrong in it is told over
+//! a pipe that a successful exec closes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
@@ -25,8 +25,8 @@ use crate::protocol::job::outcome::End;
 use crate::protocol::job::outcome::Outcome;
 use crate::protocol::rules::command::{Account, Command as Template};
 
-/// The verb of the stage: not for people.
-pub const STAGE: &str = "exec-stage";
+/// The verb of the launcher: not for people.
+pub const LAUNCHER: &str = "launch";
 /// The search path of everything that we start.
 pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long output is awaited after the command itself has ended.
@@ -57,7 +57,7 @@ fn start(template: &Template, argv: &[String], key: &str, cti: &str) -> io::Resu
     let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
     let child = Command::new("/proc/self/exe")
         .arg0("netsysrq-mail")
-        .args([STAGE, &uid.to_string(), &gid.to_string(), &groups.join(",")])
+        .args([LAUNCHER, &uid.to_string(), &gid.to_string(), &groups.join(",")])
         .arg(if template.no_new_privileges { "confined" } else { "free" })
         .arg("--")
         .args(argv)
@@ -243,9 +243,9 @@ pub fn close_leaked_descriptors() {
     }
 }
 
-/// The stage: takes on the rights of an account and becomes the command. Returns only to say why it could not.
+/// The launcher: takes on the rights of an account and becomes the command. Returns only to say why it could not.
 #[must_use]
-pub fn stage(arguments: &[String]) -> String {
+pub fn launch(arguments: &[String]) -> String {
     close_leaked_descriptors();
     let Ok(fault_pipe) = io::stderr().as_fd().try_clone_to_owned() else {
         return "no descriptor left".to_owned();

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use super::{clock, rate};
-use crate::protocol::claim::Admission;
+use crate::protocol::rules::allowance::Admission;
 
 /// LOG_AUTHPRIV (10 << 3) with LOG_INFO (6), and with LOG_ERR (3).
 const INFO: u8 = 86;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::{SmtpTransport, Transport as _};
+use lettre::{Address, SmtpTransport, Transport as _};
 use rustix::fs::{Access, MemfdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
@@ -20,11 +20,18 @@ use crate::protocol::take::Letter;
 /// How answers leave this machine.
 #[derive(Debug)]
 pub enum Transport {
-    /// Written into a directory, a file a mail.
-    File(PathBuf),
-    /// Given to a program that takes sendmail's options.
+    /// Written into a directory, one file for each mail.
+    Directory(PathBuf),
+    /// Handed to a mail system.
+    System(MailSystem),
+}
+
+/// What takes a mail from us and delivers it.
+#[derive(Debug)]
+pub enum MailSystem {
+    /// A program that has sendmail's options.
     Sendmail(PathBuf),
-    /// Sent to a server.
+    /// A server.
     Smtp(Smtp),
 }
 
@@ -45,32 +52,31 @@ pub struct Smtp {
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Transport {
-    /// Hands a mail over, from the null sender. When this returns, the mail system has it.
+    /// Hands a mail over, from the null sender. When this returns, it will be delivered without us.
     ///
     /// # Errors
     /// When it was not taken within `deadline`; the text says by whom and why.
     pub fn send(&self, letter: &Letter<'_>, deadline: Duration) -> io::Result<()> {
         match self {
-            Self::File(directory) => write_file(directory, letter),
-            Self::Sendmail(_) | Self::Smtp(_) => {
-                self.submit(None, letter.to, letter.mail, deadline)
-            }
+            Self::Directory(directory) => write_file(directory, letter),
+            Self::System(system) => system.submit(None, letter.to, letter.mail, deadline),
         }
     }
+}
 
-    /// Hands a mail to a mail system, from this envelope sender; `None` is the null sender.
+impl MailSystem {
+    /// Hands a mail over, from this envelope sender; `None` is the null sender.
     ///
     /// # Errors
-    /// Those of [`Self::send`]; a directory is no mail system.
+    /// Those of [`Transport::send`].
     pub fn submit(
         &self,
-        from: Option<&str>,
-        to: &str,
+        from: Option<&Address>,
+        to: &Address,
         mail: &[u8],
         deadline: Duration,
     ) -> io::Result<()> {
         match self {
-            Self::File(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Sendmail(program) => pipe(program, from, to, mail, deadline),
             Self::Smtp(server) => server.send(from, to, mail, deadline),
         }
@@ -88,7 +94,9 @@ fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
     let mut name = format!("{time}.{}.{}", letter.job.file(), letter.stage.word());
     if letter.stage == Stage::Copy {
         name.push('.');
-        name.extend(letter.to.chars().map(|c| if c == '/' { '%' } else { c }).take(120));
+        name.extend(
+            letter.to.to_string().chars().map(|c| if c == '/' { '%' } else { c }).take(120),
+        );
     }
     file.persist(directory.join(name + ".eml"))?;
     File::open(directory)?.sync_all()
@@ -98,8 +106,8 @@ fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
 /// stop us.
 fn pipe(
     program: &Path,
-    from: Option<&str>,
-    to: &str,
+    from: Option<&Address>,
+    to: &Address,
     mail: &[u8],
     deadline: Duration,
 ) -> io::Result<()> {
@@ -108,7 +116,7 @@ fn pipe(
     io::Seek::rewind(&mut stdin)?;
     let account = accounts::own();
     let child = Command::new(program)
-        .args(["-i", "-f", from.unwrap_or("<>"), "--", to])
+        .args(["-i", "-f", from.map_or("<>", AsRef::as_ref), "--", to.as_ref()])
         .env_clear()
         .env("PATH", exec::PATH)
         .env("HOME", &account.home)
@@ -135,14 +143,12 @@ fn pipe(
 impl Smtp {
     fn send(
         &self,
-        from: Option<&str>,
-        to: &str,
+        from: Option<&Address>,
+        to: &Address,
         mail: &[u8],
         deadline: Duration,
     ) -> io::Result<()> {
-        let to = to.parse().map_err(io::Error::other)?;
-        let from = from.map(str::parse).transpose().map_err(io::Error::other)?;
-        let envelope = Envelope::new(from, vec![to]).map_err(io::Error::other)?;
+        let envelope = Envelope::new(from.cloned(), vec![to.clone()]).map_err(io::Error::other)?;
         let mail = String::from_utf8_lossy(mail).replace('\n', "\r\n");
         // lettre ends the last line itself
         let mail = mail.strip_suffix("\r\n").unwrap_or(&mail);

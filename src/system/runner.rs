@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use lettre::Address;
+
 use super::exec;
-use super::history::History;
 use super::log::{Line, Log};
 use super::mailer::{self, Transport};
 use super::spool::{FileJournal, FileSpool};
 use super::sysrq::{Keyboard, Settings};
 use crate::protocol::claim::Spool;
 use crate::protocol::id::Id;
+use crate::protocol::job::history::History;
 use crate::protocol::job::letter::Letterhead;
 use crate::protocol::job::name::Name;
 use crate::protocol::job::outcome::End;
@@ -101,10 +103,12 @@ impl Host for Machine<'_> {
     fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome {
         let done = match deed {
             Deed::Last(count) => self.last(*count, key),
-            Deed::Press(keys) => Keyboard::open(self.sysrq).map(|keyboard| keyboard.press(keys)),
+            Deed::Press(sequence) => {
+                Keyboard::open(self.sysrq).map(|keyboard| keyboard.press(sequence))
+            }
             Deed::Revoke(id) => self.revoke(id),
             Deed::Run { command, argv } => {
-                Ok(exec::run(command, argv, key.id.as_str(), &request.cti()))
+                Ok(exec::run(command, argv, key.id.as_str(), &request.nonce.to_string()))
             }
         };
         done.unwrap_or_else(|error| Outcome::bare(End::NotStarted(error.to_string())))
@@ -132,7 +136,7 @@ impl Machine<'_> {
     /// Tells of the newest jobs of a key that are over, and hands their answers over again: the same mails.
     fn last(&mut self, count: usize, key: &Key) -> io::Result<Outcome> {
         let mut text = String::new();
-        let own = self.spool.jobs()?.into_iter().filter(|name| name.key == key.id);
+        let own = self.spool.jobs()?.into_iter().filter(|name| *name.key() == key.id);
         let mut told: Vec<(Name, State)> =
             own.filter_map(|name| Some((name.clone(), self.spool.peek(&name).ok()?))).collect();
         told.sort_by_key(|(_, state)| std::cmp::Reverse(state.received));
@@ -167,14 +171,16 @@ impl Machine<'_> {
         job: &Name,
         summary: &Summary,
         letterhead: &Letterhead,
-        addresses: &[String],
+        addresses: &[Address],
     ) {
         for (nth, to) in addresses.iter().enumerate() {
             let mail = letterhead.notify((nth, to), job, summary, self.here().now);
             let letter = mail.as_ref().map(|mail| Letter { stage: Stage::Copy, job, to, mail });
             let sent = letter.map(|letter| self.transport.send(&letter, NOTICE_DEADLINE));
             if let Some(Err(error)) = sent {
-                let line = Line::error("not-notified").with("job", &job.to_string()).with("to", to);
+                let line = Line::error("not-notified")
+                    .with("job", &job.to_string())
+                    .with("to", to.as_ref());
                 self.log.write(&line.with("error", &error.to_string()));
             }
         }

@@ -183,7 +183,7 @@ impl FileSpool {
     }
 
     fn path(&self, name: &Name) -> PathBuf {
-        self.bucket(name.hour).join(name.file())
+        self.bucket(name.hour()).join(name.file())
     }
 }
 

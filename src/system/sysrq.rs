@@ -19,7 +19,7 @@ use rustix::process::{Pid, geteuid, kill_process_group};
 use super::accounts;
 use crate::protocol::job::outcome::End;
 use crate::protocol::job::outcome::Outcome;
-use crate::protocol::rules::sysrq::{Keys, Signal, Step};
+use crate::protocol::rules::sysrq::{Sequence, Signal, Step};
 
 /// The inode of the first pid namespace (linux/proc_ns.h, PROC_PID_INIT_INO).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -86,7 +86,7 @@ impl Keyboard {
 
     /// Presses the keys. Does not return where they end the machine.
     #[must_use]
-    pub fn press(mut self, keys: &Keys) -> Outcome {
+    pub fn press(mut self, sequence: &Sequence) -> Outcome {
         let begun = Instant::now();
         if self.real {
             // out of the mail system's service, which systemd ends when its processes die; without cgroups we stay
@@ -94,7 +94,7 @@ impl Keyboard {
                 std::fs::write("/sys/fs/cgroup/cgroup.procs", std::process::id().to_string());
         }
         let mut pressed = 0_usize;
-        for step in keys.steps() {
+        for step in sequence.steps() {
             if let Err(error) = self.step(step) {
                 let fault = format!("{step:?}: {error}");
                 self.report.push_str(&format!("{fault}, after {pressed} keys\n"));
@@ -250,7 +250,7 @@ mod tests {
         std::fs::write(&settings.trigger, "").unwrap();
         let keyboard = Keyboard::open(&settings).unwrap();
         assert!(!keyboard.real);
-        let outcome = keyboard.press(&Keys::parse("reisub").unwrap());
+        let outcome = keyboard.press(&Sequence::parse("reisub").unwrap());
         assert_eq!(outcome.end, End::Done);
         assert_eq!(std::fs::read_to_string(&settings.trigger).unwrap(), "reisub");
     }
@@ -276,7 +276,7 @@ mod tests {
             }
             log.write_all(b"4,3,4,-;Emergency Remount complete\n").unwrap();
         });
-        let outcome = keyboard.press(&Keys::parse("su").unwrap());
+        let outcome = keyboard.press(&Sequence::parse("su").unwrap());
         kernel.join().unwrap();
         let report = String::from_utf8(outcome.output).unwrap();
         assert_eq!(
@@ -293,7 +293,7 @@ mod tests {
         std::fs::write(&settings.trigger, "").unwrap();
         let (done, finished) = mpsc::channel();
         thread::spawn(move || {
-            done.send(Keyboard::open(&settings).unwrap().press(&Keys::parse("s").unwrap()))
+            done.send(Keyboard::open(&settings).unwrap().press(&Sequence::parse("s").unwrap()))
                 .unwrap();
         });
         let outcome = finished.recv_timeout(Duration::from_secs(30)).expect("it still listens");

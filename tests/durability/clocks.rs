@@ -388,7 +388,7 @@ fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_i
     assert_eq!(site.deliver(&asked.mail).status, 0);
     let later = signed(&site, 5 * 3600, "1h");
     assert_eq!(clock.deliver(&site, "+5h", &later).status, 0);
-    assert_eq!(number(&site, "low-water"), asked.name.hour);
+    assert_eq!(number(&site, "low-water"), asked.name.hour());
     assert_eq!(stopped.go_on().status, -1);
     assert!(asked.job(&site).exists(), "the late claim is there");
     // the lesser clock of a dead battery, after a power cut that took `seen`, which nobody syncs
@@ -457,7 +457,7 @@ fn the_low_water_mark_is_on_the_disk_before_anything_is_removed_and_then_replays
     let removed = place("unlinkat(", &old.name.file());
     assert!(written < synced && synced < removed, "{:?}", pruned.calls);
     assert!(!old.job(&site).exists() && new.job(&site).exists());
-    assert_eq!(number(&site, "low-water"), old.name.hour);
+    assert_eq!(number(&site, "low-water"), old.name.hour());
     let again = site.deliver(&old.mail);
     assert_eq!(again.status, 1, "{again:?}");
     assert!(again.stderr.contains("reason=too-old"), "{again:?}");
@@ -494,7 +494,7 @@ fn a_prune_that_is_killed_between_mark_and_removal_lets_nothing_back_in() {
         let options = ["-etrace=unlinkat".to_owned(), kill];
         let killed = traced(&site, &strace, &options, &DELIVER, &new.mail);
         assert_eq!(killed.ran.status, -1, "{:?}", killed.ran);
-        assert_eq!(number(&site, "low-water"), old.name.hour);
+        assert_eq!(number(&site, "low-water"), old.name.hour());
         assert_eq!(site.deliver(&old.mail).status, 1);
         assert_eq!((old.runs(&site), old.answers(&site).len()), (0, 1));
         is_in_order(&site);
@@ -515,7 +515,7 @@ fn a_debt_that_is_made_while_a_bucket_is_looked_through_is_not_forgotten() {
     let options = ["--issued-at", issued.as_str(), "--ttl", "30m"];
     let (old, late) =
         (Asked::with(&site, &options, &["count"]), Asked::with(&site, &options, &["count"]));
-    assert_eq!(old.name.hour, late.name.hour);
+    assert_eq!(old.name.hour(), late.name.hour());
     assert_eq!(site.deliver(&old.mail).status, 0);
     let new = Asked::new(&site, &["count"]);
     let bucket = old.job(&site).parent().unwrap().display().to_string();
@@ -534,7 +534,7 @@ fn a_debt_that_is_made_while_a_bucket_is_looked_through_is_not_forgotten() {
         late.age_last_try(&site, Duration::from_secs(61));
     }
     site.tool(&["resume", "--wait"]);
-    let answered = site.answers().concat().contains(&late.name.cti);
+    let answered = site.answers().concat().contains(&late.cti());
     assert!(answered, "its answer was owed, and its job is gone");
 }
 

@@ -24,6 +24,7 @@ use netsysrq_mail::protocol::job::name::Name;
 use netsysrq_mail::protocol::job::outcome::End;
 use netsysrq_mail::protocol::job::state::{Answer, State};
 use netsysrq_mail::protocol::wire::cose::Seal;
+use netsysrq_mail::protocol::wire::nonce::Nonce;
 use netsysrq_mail::protocol::wire::request::Request;
 use netsysrq_mail::system::clock;
 use netsysrq_mail::system::spool::FileSpool;
@@ -192,6 +193,13 @@ struct Asked {
     mail: PathBuf,
 }
 
+impl Asked {
+    /// What log, spool and answers call it.
+    fn cti(&self) -> String {
+        self.name.nonce().to_string()
+    }
+}
+
 impl Ground {
     fn new() -> Self {
         let site = Site::without_spool();
@@ -245,8 +253,9 @@ answer = "before"
     }
 
     fn ask_for(&self, words: &[&str], expired: bool) -> Asked {
-        let mut nonce = vec![0; 16];
-        getrandom::fill(&mut nonce).unwrap();
+        let mut octets = vec![0; 16];
+        getrandom::fill(&mut octets).unwrap();
+        let nonce = Nonce::new(octets).unwrap();
         let now = clock::now();
         let (issued, expires) = match expired {
             true => (now.before(Duration::from_secs(60)), now.before(Duration::from_secs(30))),
@@ -256,14 +265,14 @@ answer = "before"
             audience: "web1".into(),
             issued,
             expires,
-            nonce,
+            nonce: nonce.clone(),
             command: words.iter().map(|word| (*word).to_owned()).collect(),
             dry: false,
         };
         let key = Id::new("alice").unwrap();
-        let name = Name { hour: expires.hour(), key: key.clone(), cti: request.cti() };
+        let name = Name::new(expires.hour(), key.clone(), nonce);
         let signed = sign::sign(request, &key, Signer::Own(&self.seal)).unwrap();
-        let mail = self.site.path(&format!("mail.{}", name.cti));
+        let mail = self.site.path(&format!("mail.{}", name.nonce()));
         fs::write(&mail, message(&signed.text())).unwrap();
         Asked { name, mail }
     }
@@ -522,7 +531,7 @@ fn calls(trace: &str, victim: Victim) -> Vec<(String, usize)> {
         let count = process.counts.entry(call.to_owned()).or_default();
         *count += 1;
         let nth = *count;
-        process.is_stage |= call == "execve" && arguments.contains("\"exec-stage\"");
+        process.is_stage |= call == "execve" && arguments.contains("\"launch\"");
         if !process.is_command && changes_the_world(call, arguments) {
             process.points.push((call.to_owned(), nth));
         }
@@ -763,7 +772,7 @@ fn judge(ground: &Ground, kinds: &[Kind], struck: &[Struck], faults: &mut Faults
     for (Struck { asked, about, victim, at_kill, state, pressed }, kind) in struck.iter().zip(kinds)
     {
         *tally.at_kill.entry(at_kill).or_default() += 1;
-        let cti = &asked.name.cti;
+        let cti = asked.cti();
         let distinct = |stage: &str| {
             let found = mails.get(&(cti.clone(), stage.to_owned())).map_or(&[][..], Vec::as_slice);
             let ids: BTreeSet<&str> = found.iter().map(|mail| message_id(mail)).collect();
@@ -788,7 +797,7 @@ fn judge(ground: &Ground, kinds: &[Kind], struck: &[Struck], faults: &mut Faults
         );
 
         let ran = match pressed {
-            None => runs.lines().filter(|line| line == cti).count(),
+            None => runs.lines().filter(|line| *line == cti).count(),
             Some(pressed) => {
                 faults.unless(KEYS.starts_with(pressed.as_str()), || {
                     format!("{about}: pressed {pressed:?}")
@@ -817,9 +826,8 @@ fn judge(ground: &Ground, kinds: &[Kind], struck: &[Struck], faults: &mut Faults
         let whole = pressed.as_deref().is_none_or(|pressed| end != End::Done || pressed == KEYS);
         faults.unless(whole, || format!("{about}: done, and pressed {pressed:?}"));
     }
-    let known: BTreeSet<&str> =
-        struck.iter().map(|struck| struck.asked.name.cti.as_str()).collect();
-    let strange = runs.lines().filter(|line| !known.contains(line)).count();
+    let known: BTreeSet<String> = struck.iter().map(|struck| struck.asked.cti()).collect();
+    let strange = runs.lines().filter(|line| !known.contains(*line)).count();
     let warm = ground.site.read("warm").lines().count();
     faults.unless(strange == warm, || format!("{strange} runs of nobody's, not {warm}"));
     whole_spool(ground, &known, faults);
@@ -827,7 +835,7 @@ fn judge(ground: &Ground, kinds: &[Kind], struck: &[Struck], faults: &mut Faults
 }
 
 /// `log` reads every job, and `check` finds nothing wrong.
-fn whole_spool(ground: &Ground, known: &BTreeSet<&str>, faults: &mut Faults) {
+fn whole_spool(ground: &Ground, known: &BTreeSet<String>, faults: &mut Faults) {
     let log = ground.site.tool(&["log", "--json"]);
     faults.unless(log.status == 0 && log.stderr.is_empty(), || format!("log: {log:?}"));
     let mut told = BTreeSet::new();
@@ -840,7 +848,7 @@ fn whole_spool(ground: &Ground, known: &BTreeSet<&str>, faults: &mut Faults) {
         faults.unless(over, || format!("log: not over: {line}"));
         told.extend(value["cti"].as_str().map(ToOwned::to_owned));
     }
-    let missing: Vec<_> = known.iter().filter(|cti| !told.contains(**cti)).collect();
+    let missing: Vec<_> = known.iter().filter(|cti| !told.contains(*cti)).collect();
     faults.unless(missing.is_empty(), || format!("log: nothing of {missing:?}"));
     let check = ground.site.tool(&["check"]);
     faults.unless(check.status == 0, || format!("check: {check:?}"));
@@ -1025,7 +1033,7 @@ fn a_reboot_killed_right_after_its_last_key_is_pressed_once_and_told_as_pressing
     let mails = mails(&ground);
     let mails: Vec<(&str, &str)> = mails
         .iter()
-        .filter(|((cti, _), _)| *cti == asked.name.cti)
+        .filter(|((cti, _), _)| *cti == asked.cti())
         .flat_map(|((_, stage), mails)| mails.iter().map(|mail| (stage.as_str(), mail.as_str())))
         .collect();
     let [("back", back), ("notice", notice)] = mails.as_slice() else { panic!("{mails:?}") };
@@ -1195,7 +1203,7 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
                                 kill(0, killed);
                             }
                             if dice.throw(8) == 0 {
-                                kill(2, kill_one(ground, "exec-stage"));
+                                kill(2, kill_one(ground, "launch"));
                             }
                         }
                         asked.lock().unwrap().push((kind, request));

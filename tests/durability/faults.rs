@@ -18,6 +18,7 @@ use netsysrq_mail::protocol::job::name::Name;
 use netsysrq_mail::protocol::job::outcome::End;
 use netsysrq_mail::protocol::job::record::Record;
 use netsysrq_mail::protocol::job::state::{Answer, State};
+use netsysrq_mail::protocol::ruling::Ruling;
 use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::protocol::wire::cose::{Envelope, REQUEST_AAD};
 use netsysrq_mail::protocol::wire::message::Candidate;
@@ -97,12 +98,17 @@ impl Asked {
         let envelope = Envelope::open(&cose, REQUEST_AAD).unwrap();
         let request = Request::decode(envelope.unverified_payload()).unwrap();
         let key = Id::new(std::str::from_utf8(envelope.kid()).unwrap()).unwrap();
-        let name = Name { hour: request.expires.hour(), key, cti: request.cti() };
+        let name = Name::new(request.expires.hour(), key, request.nonce);
         Self { mail, name, cose, issued: request.issued }
     }
 
+    /// What log, spool and answers call it.
+    pub(crate) fn cti(&self) -> String {
+        self.name.nonce().to_string()
+    }
+
     pub(crate) fn job(&self, site: &Site) -> PathBuf {
-        site.path("state/spool").join(self.name.hour.to_string()).join(self.name.file())
+        site.path("state/spool").join(self.name.hour().to_string()).join(self.name.file())
     }
 
     /// What the journal says; nothing if there is none, or none that can be read.
@@ -113,12 +119,12 @@ impl Asked {
 
     /// How often it was run.
     pub(crate) fn runs(&self, site: &Site) -> usize {
-        site.read("runs").lines().filter(|cti| *cti == self.name.cti).count()
+        site.read("runs").lines().filter(|cti| *cti == self.cti()).count()
     }
 
     /// The mails about it in the directory for answers.
     pub(crate) fn answers(&self, site: &Site) -> Vec<String> {
-        let about = format!(".{}.", self.name.cti);
+        let about = format!(".{}.", self.cti());
         fs::read_dir(site.path("answers"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -132,7 +138,7 @@ impl Asked {
         Record::Claimed {
             at,
             boot: boot(),
-            verdict: "run".into(),
+            verdict: Ruling::Run,
             why: String::new(),
             silent: false,
             message_id: None,
@@ -147,7 +153,7 @@ impl Asked {
     }
 
     pub(crate) fn write(&self, site: &Site, octets: &[u8]) {
-        let bucket = site.path("state/spool").join(self.name.hour.to_string());
+        let bucket = site.path("state/spool").join(self.name.hour().to_string());
         DirBuilder::new().recursive(true).mode(0o700).create(bucket).unwrap();
         let mut file = OpenOptions::new()
             .write(true)
@@ -452,7 +458,7 @@ impl Sweep {
         let log = traced.log();
         // a disk that cannot be read is not a journal that is damaged
         let honest = |line: &String| {
-            let about = line.contains(&asked.name.cti) && !line.starts_with("accepted");
+            let about = line.contains(&asked.cti()) && !line.starts_with("accepted");
             (about && !line.starts_with("damaged")) || line.starts_with("not-resumed")
         };
         if asked.answers(&self.site).is_empty() {
@@ -499,7 +505,8 @@ impl Sweep {
         if runs > 1 || (begun && runs != before) {
             wrong.push(format!("it ran {runs} times in the end, {before} times before"));
         }
-        if !begun && runs == 0 && asked.state(site).is_none_or(|state| state.verdict == "run") {
+        if !begun && runs == 0 && asked.state(site).is_none_or(|state| state.verdict == Ruling::Run)
+        {
             let answer = asked.answers(site).concat();
             let subject = answer.lines().find(|line| line.starts_with("Subject:"));
             let told = answer.contains("unavailable") || answer.contains("not started");
@@ -1128,7 +1135,7 @@ fn a_mail_server_that_drops_or_rejects_at_any_step_gets_the_answer_later_and_onc
             is_owed_and_then_sent_once(&site, &asked, tries, mend);
             let mails = std::mem::take(&mut server.ledger.lock().unwrap().mails);
             assert_eq!(mails.len(), 1, "{what}");
-            assert!(mails[0].contains(&asked.name.cti), "{what}: {}", mails[0]);
+            assert!(mails[0].contains(&asked.cti()), "{what}: {}", mails[0]);
             fs::remove_file(asked.job(&site)).unwrap();
         }
     }
@@ -1328,7 +1335,7 @@ fn a_job_that_cannot_be_taken_up_does_not_hold_up_the_others() {
         // resume takes them in the order of their names, newest first: one on each side
         let around = ["f", "0"].map(|digit| {
             site.path("state/spool")
-                .join(good.name.hour.to_string())
+                .join(good.name.hour().to_string())
                 .join(format!("alice.{}", digit.repeat(32)))
         });
         good.forge(&site, &[good.claimed(now())]);

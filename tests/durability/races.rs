@@ -121,7 +121,7 @@ fn meeting(site: &Site, strace: &PathBuf, words: &[&str], asked: &Asked) -> Vec<
         let Some((call, _)) = line.split_once('(') else { continue };
         let nth = counts.entry(call).or_default();
         *nth += 1;
-        if !points.is_empty() || line.contains(&asked.name.cti) {
+        if !points.is_empty() || line.contains(&asked.cti()) {
             points.push((call.to_owned(), *nth));
         }
     }

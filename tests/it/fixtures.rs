@@ -11,11 +11,12 @@ use netsysrq_mail::compose::keys;
 use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::protocol::wire::cose::{self, Seal};
 use netsysrq_mail::protocol::wire::frame::{self, Kind};
+use netsysrq_mail::protocol::wire::nonce::Nonce;
 use netsysrq_mail::protocol::wire::openssh;
 use netsysrq_mail::protocol::wire::request::Request;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Ran, Site, message};
+use crate::support::{Ran, Site, message, with_nonce};
 
 /// A mail and what is to become of it.
 struct Fixture {
@@ -266,17 +267,19 @@ impl Author {
     fn request(&self, wish: &Wish) -> Result<String, String> {
         let mut nonce = vec![0; wish.nonce];
         getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
+        let sound = Nonce::new(vec![0; 16]).ok_or("a nonce")?;
         let request = Request {
             audience: wish.to.clone(),
             issued: wish.issued,
             expires: wish.expires,
-            nonce,
+            nonce: sound,
             command: wish.command.clone(),
             dry: wish.dry,
         };
         let kid = wish.kid.as_ref().unwrap_or(&wish.key).as_bytes();
         let aad = if wish.as_answer { cose::ANSWER_AAD } else { cose::REQUEST_AAD };
         let payload = request.encode().ok_or("a time out of bounds")?;
+        let payload = with_nonce(&payload, nonce);
         let sealed = cose::seal(payload, kid, aad, &self.seal(&wish.key)).ok_or("not sealed")?;
         frame::encode(Kind::Request, &sealed).ok_or("too long".to_owned())
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use coset::CborSerializable;
+use coset::cbor::Value;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -314,4 +316,13 @@ pub(crate) fn is_root() -> bool {
         eprintln!("SKIPPED: needs root");
     }
     root
+}
+
+/// The payload of a request with another nonce in it, sound or not.
+pub(crate) fn with_nonce(payload: &[u8], nonce: Vec<u8>) -> Vec<u8> {
+    const CTI: i64 = 7;
+    let Ok(Value::Map(mut claims)) = Value::from_slice(payload) else { panic!("no claims") };
+    let claim = claims.iter_mut().find(|(name, _)| *name == Value::from(CTI)).unwrap();
+    claim.1 = Value::Bytes(nonce);
+    Value::Map(claims).to_vec().unwrap()
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::system::mailer::{DEADLINE, Smtp, Transport};
+use lettre::Address;
+
+use crate::system::mailer::{DEADLINE, MailSystem, Smtp};
 
 /// Where sendmail may be.
 const SENDMAIL: [&str; 2] = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
@@ -10,21 +12,21 @@ const SENDMAIL: [&str; 2] = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
 /// Sends a mail, and says by whom it was taken.
 pub(super) fn send(
     server: Option<&str>,
-    from: &str,
-    to: &str,
+    from: &Address,
+    to: &Address,
     mail: &str,
 ) -> Result<String, String> {
-    let (transport, taker) = match server {
-        Some(server) => (Transport::Smtp(smtp(server)?), server.to_owned()),
+    let (system, taker) = match server {
+        Some(server) => (MailSystem::Smtp(smtp(server)?), server.to_owned()),
         None => {
             let found = SENDMAIL.iter().find(|path| Path::new(path).exists());
             let path = found.ok_or_else(|| {
                 format!("there is no {}: install one (msmtp-mta), or give --smtp HOST", SENDMAIL[0])
             })?;
-            (Transport::Sendmail(PathBuf::from(path)), (*path).to_owned())
+            (MailSystem::Sendmail(PathBuf::from(path)), (*path).to_owned())
         }
     };
-    let sent = transport.submit(Some(from), to, mail.as_bytes(), DEADLINE);
+    let sent = system.submit(Some(from), to, mail.as_bytes(), DEADLINE);
     sent.map_err(|error| format!("not sent: {error}"))?;
     Ok(taker)
 }

@@ -13,6 +13,7 @@ use crate::compose::verify::{self, Found, HostKey};
 use crate::protocol::job::outcome::Stage;
 use crate::protocol::time::Time;
 use crate::protocol::wire::answer::Statement;
+use crate::protocol::wire::nonce::Nonce;
 use crate::system::clock;
 
 /// How often the mailbox is looked at.
@@ -96,7 +97,7 @@ impl Mailbox {
     /// Waits for answers to a request, and hands each to `show`; whether one came that is not only a notice.
     pub(super) fn wait(
         mut self,
-        nonce: &[u8],
+        nonce: &Nonce,
         expires: Time,
         keys: &[HostKey],
         mut show: impl FnMut(&Statement, Option<&[u8]>),
@@ -106,7 +107,7 @@ impl Mailbox {
             for mail in self.arrived().map_err(|error| format!("--wait-answer: {error}"))? {
                 if let Found::Genuine { statement, output } =
                     verify::check(&mail, keys, Some(nonce))
-                    && statement.nonce == nonce
+                    && statement.nonce == *nonce
                 {
                     show(&statement, output.as_deref());
                     if statement.stage != Stage::Notice.word() {

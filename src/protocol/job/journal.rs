@@ -8,6 +8,7 @@ use base64ct::{Base64, Encoding};
 use super::outcome::End;
 use super::record::Record;
 use super::state::{Damaged, State};
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 use crate::protocol::wire::crc::crc32;
 
@@ -31,7 +32,7 @@ impl Record {
                 vec![
                     ("at", time(at)),
                     ("boot", boot.clone()),
-                    ("verdict", verdict.clone()),
+                    ("verdict", verdict.to_string()),
                     ("why", why.clone()),
                     ("silent", silent.to_string()),
                     ("msgid", message_id.clone().unwrap_or_default()),
@@ -87,7 +88,8 @@ impl Record {
             "claimed" => Self::Claimed {
                 at,
                 boot: field("boot")?,
-                verdict: field("verdict")?,
+                // a word that this version does not know runs nothing
+                verdict: Ruling::parse(&field("verdict")?).unwrap_or(Ruling::Denied),
                 why: field("why")?,
                 silent: field("silent")? == "true",
                 message_id: field("msgid").filter(|id| !id.is_empty()),
@@ -204,17 +206,17 @@ fn unescape(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::job::state::Next;
+    use crate::protocol::job::state::{Next, Owed};
 
     fn at(seconds: u64) -> Time {
         Time::from_unix(seconds)
     }
 
-    fn claimed(verdict: &str) -> Record {
+    fn claimed(verdict: Ruling) -> Record {
         Record::Claimed {
             at: at(1),
             boot: "b1".into(),
-            verdict: verdict.into(),
+            verdict,
             why: "a reason, 100 % plain\n".into(),
             silent: false,
             message_id: Some("<a@b>".into()),
@@ -224,7 +226,7 @@ mod tests {
 
     fn story() -> Vec<Record> {
         vec![
-            claimed("run"),
+            claimed(Ruling::Run),
             Record::Notice { at: at(2), mail: b"soon".to_vec() },
             Record::Noticed { at: at(3) },
             Record::Running { at: at(4), boot: "b1".into() },
@@ -271,14 +273,20 @@ mod tests {
     #[test]
     fn each_step_says_what_is_next() {
         let story = story();
-        let expected =
-            [Next::Start, Next::Start, Next::Start, Next::Unknown, Next::Send, Next::Nothing];
+        let expected = [
+            Next::Owed(Owed::Start),
+            Next::Owed(Owed::Start),
+            Next::Owed(Owed::Start),
+            Next::Owed(Owed::Unknown),
+            Next::Owed(Owed::Send),
+            Next::Nothing,
+        ];
         for (n, expected) in expected.into_iter().enumerate() {
             assert_eq!(next(&story[..=n], "b1"), expected, "after {n}");
         }
-        assert_eq!(next(&story[..1], "b2"), Next::NotStarted);
-        assert_eq!(next(&[claimed("denied")], "b1"), Next::Say);
-        assert_eq!(next(&[claimed("expired")], "b2"), Next::Say);
+        assert_eq!(next(&story[..1], "b2"), Next::Owed(Owed::NotStarted));
+        assert_eq!(next(&[claimed(Ruling::Denied)], "b1"), Next::Owed(Owed::Say));
+        assert_eq!(next(&[claimed(Ruling::Expired)], "b2"), Next::Owed(Owed::Say));
     }
 
     #[test]
@@ -315,7 +323,7 @@ mod tests {
             let mut flipped = octets.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             if let Ok((state, _)) = read(&flipped) {
-                assert_eq!(state.next(at(9), "b1"), Next::Unknown, "bit {bit}");
+                assert_eq!(state.next(at(9), "b1"), Next::Owed(Owed::Unknown), "bit {bit}");
             }
         }
     }

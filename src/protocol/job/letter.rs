@@ -1,6 +1,7 @@
 //! The mail that answers a request: words for its reader, and a frame that says the same under the host's key.
 
 use std::fmt::Write as _;
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lettre::Message;
@@ -11,6 +12,7 @@ use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, Sing
 use super::name::Name;
 use super::outcome::{End, Outcome, Stage, Summary};
 use crate::protocol::rules::keyring::Key;
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 use crate::protocol::wire::answer::{Digested, Statement};
 use crate::protocol::wire::cose::Seal;
@@ -45,8 +47,8 @@ pub struct Report<'a> {
     pub received: Time,
     /// The Message-ID of the mail that brought it.
     pub message_id: Option<&'a str>,
-    /// The verdict's word.
-    pub verdict: &'a str,
+    /// The verdict.
+    pub verdict: Ruling,
     /// The verdict's reason.
     pub why: &'a str,
     /// When the command started.
@@ -58,12 +60,18 @@ pub struct Report<'a> {
 }
 
 impl Letterhead {
-    /// The whole mail, line ends LF. `None` if an address or a header does not fit a mail.
-    #[must_use]
-    pub fn write(&self, report: &Report<'_>) -> Option<Vec<u8>> {
+    /// The whole mail, line ends LF.
+    ///
+    /// # Errors
+    /// When the library cannot write it, which no report of ours brings about: better no mail than half of one.
+    pub fn write(&self, report: &Report<'_>) -> io::Result<Vec<u8>> {
+        self.mail(report).ok_or_else(|| io::Error::other("the answer cannot be written as a mail"))
+    }
+
+    fn mail(&self, report: &Report<'_>) -> Option<Vec<u8>> {
         let statement = self.statement(report);
         let frame = frame::encode(Kind::Answer, &statement.seal(&self.key)?)?;
-        let cti = report.request.cti();
+        let cti = &report.request.nonce;
         let id = format!("<{cti}.{}@{}>", report.stage.word(), self.host);
         let mut builder = self
             .to(&report.key.answer_to)?
@@ -87,11 +95,11 @@ impl Letterhead {
         Some(String::from_utf8(octets).ok()?.replace("\r\n", "\n").into_bytes())
     }
 
-    /// A line for the `nth` other address: what was asked and what became of it. `None` if the address does not fit a mail.
+    /// A line for the `nth` other address: what was asked and what became of it. `None` if the library cannot write it.
     #[must_use]
     pub fn notify(
         &self,
-        (nth, to): (usize, &str),
+        (nth, to): (usize, &Address),
         job: &Name,
         summary: &Summary,
         now: Time,
@@ -106,22 +114,26 @@ impl Letterhead {
         let mut mail = self
             .to(to)?
             .subject(format!("{}: a request by {key}", self.host))
-            .message_id(Some(format!("<{}.{}.{nth}@{}>", job.cti, Stage::Copy.word(), self.host)))
+            .message_id(Some(format!(
+                "<{}.{}.{nth}@{}>",
+                job.nonce(),
+                Stage::Copy.word(),
+                self.host
+            )))
             .date(system_time(now))
             .header(ContentType::TEXT_PLAIN)
-            .body(format!("{line}\nNonce {}\n", job.cti))
+            .body(format!("{line}\nNonce {}\n", job.nonce()))
             .ok()?;
         stamp(&mut mail, "auto-generated")?;
         String::from_utf8(mail.formatted()).ok().map(|text| text.replace("\r\n", "\n").into_bytes())
     }
 
-    /// A mail to an address. Its envelope is given, and not read back from the header: what reads that knows neither
-    /// quoted words nor numbers for a domain.
-    fn to(&self, address: &str) -> Option<MessageBuilder> {
-        let to: Address = address.parse().ok()?;
-        let envelope = Envelope::new(None, vec![to.clone()]).ok()?;
-        let from = self.from.clone();
-        Some(Message::builder().envelope(envelope).from(from).to(Mailbox::new(None, to)))
+    /// A mail to an address. Its envelope is given, and not read back from the header: the library's reader of headers
+    /// knows neither quoted words nor numbers for a domain.
+    fn to(&self, address: &Address) -> Option<MessageBuilder> {
+        let envelope = Envelope::new(None, vec![address.clone()]).ok()?;
+        let (from, to) = (self.from.clone(), Mailbox::new(None, address.clone()));
+        Some(Message::builder().envelope(envelope).from(from).to(to))
     }
 
     fn statement(&self, report: &Report<'_>) -> Statement {
@@ -132,7 +144,7 @@ impl Letterhead {
             nonce: report.request.nonce.clone(),
             issued: report.now,
             stage: report.stage.word().to_owned(),
-            verdict: report.verdict.to_owned(),
+            verdict: report.verdict,
             status: outcome.status(),
             duration: outcome.duration.and_then(|d| u64::try_from(d.as_millis()).ok()),
             output: (!outcome.output.is_empty()).then(|| Digested::of(&outcome.output)),
@@ -157,7 +169,7 @@ impl Letterhead {
         if let Some(duration) = report.outcome.duration {
             line("Took", &format!("{}.{:03} s", duration.as_secs(), duration.subsec_millis()));
         }
-        line("Nonce", &request.cti());
+        line("Nonce", &request.nonce.to_string());
         if report.stage != Stage::Notice {
             text.push_str(&output(report.outcome));
         }
@@ -187,9 +199,9 @@ fn headline(report: &Report<'_>) -> String {
     if report.stage == Stage::Notice {
         return format!("{}; the machine may not be able to say more", report.why);
     }
-    if report.verdict != "run" {
+    if report.verdict != Ruling::Run {
         return if report.why.is_empty() {
-            report.verdict.to_owned()
+            report.verdict.to_string()
         } else {
             format!("{}: {}", report.verdict, report.why)
         };

@@ -3,35 +3,54 @@
 use std::fmt;
 
 use crate::protocol::id::Id;
+use crate::protocol::wire::nonce::Nonce;
 
-/// A job: `<hour of exp>/<key id>.<cti in hex>`, from signed octets alone.
+/// A job: `<hour of exp>/<key id>.<cti in hexadecimal>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
-    /// Whole hours since the Unix epoch: the bucket.
-    pub hour: u64,
-    /// The key.
-    pub key: Id,
-    /// The nonce, in lower-case hexadecimal.
-    pub cti: String,
+    hour: u64,
+    key: Id,
+    nonce: Nonce,
 }
 
 impl Name {
+    /// The job of a request with this nonce, by this key, that expires within this hour.
+    #[must_use]
+    pub const fn new(hour: u64, key: Id, nonce: Nonce) -> Self {
+        Self { hour, key, nonce }
+    }
+
+    /// Whole hours since the Unix epoch: the bucket.
+    #[must_use]
+    pub const fn hour(&self) -> u64 {
+        self.hour
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> &Id {
+        &self.key
+    }
+
+    /// The nonce.
+    #[must_use]
+    pub const fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
     /// The file's name inside its bucket.
     #[must_use]
     pub fn file(&self) -> String {
-        format!("{}.{}", self.key, self.cti)
+        format!("{}.{}", self.key, self.nonce)
     }
 
     /// Reads what [`fmt::Display`] writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (hour, file) = text.split_once('/')?;
-        let (key, cti) = file.split_once('.')?;
-        let whole = (16..=64).contains(&cti.len())
-            && cti.len() % 2 == 0
-            && cti.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        let name = Self { hour: hour.parse().ok()?, key: Id::new(key)?, cti: cti.to_owned() };
-        (whole && name.to_string() == text).then_some(name)
+        let (key, nonce) = file.split_once('.')?;
+        let name = Self::new(hour.parse().ok()?, Id::new(key)?, Nonce::parse(nonce)?);
+        (name.to_string() == text).then_some(name)
     }
 }
 
@@ -47,7 +66,8 @@ mod tests {
 
     #[test]
     fn a_job_name_reads_back_and_nothing_else_does() {
-        let name = Name { hour: 489_907, key: Id::new("alice").unwrap(), cti: "9f".repeat(8) };
+        let nonce = Nonce::new(vec![0x9f; 8]).unwrap();
+        let name = Name::new(489_907, Id::new("alice").unwrap(), nonce);
         assert_eq!(Name::parse(&name.to_string()), Some(name.clone()));
         for bad in [
             "",

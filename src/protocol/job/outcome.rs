@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::protocol::id::Id;
+use crate::protocol::ruling::Ruling;
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,12 @@ impl Outcome {
         Self { output: words.into_bytes(), ..Self::bare(End::Done) }
     }
 
+    /// What a dry run says instead of doing it.
+    #[must_use]
+    pub fn planned(plan: &str) -> Self {
+        Self { output: format!("{plan}\n").into_bytes(), ..Self::bare(End::WouldRun) }
+    }
+
     /// What the host signs as its status: the exit status, or the signal as a negative number.
     #[must_use]
     pub fn status(&self) -> Option<i64> {
@@ -157,8 +164,8 @@ pub struct Summary {
     pub key: Id,
     /// For what.
     pub command: String,
-    /// The verdict's word.
-    pub verdict: &'static str,
+    /// The verdict.
+    pub verdict: Ruling,
     /// How it ended.
     pub end: End,
 }

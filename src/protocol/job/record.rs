@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::outcome::End;
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 
 /// One step of a job.
@@ -14,8 +15,8 @@ pub enum Record {
         at: Time,
         /// In which boot.
         boot: String,
-        /// The verdict's word.
-        verdict: String,
+        /// The verdict.
+        verdict: Ruling,
         /// The verdict's reason.
         why: String,
         /// Whether nobody is answered.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::outcome::End;
 use super::record::Record;
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 
 /// How long an answer is offered to a mail system that does not take it, and how often at least: neither a machine that
@@ -37,8 +38,8 @@ pub struct State {
     pub received: Time,
     /// In which boot.
     pub boot: String,
-    /// The verdict's word at the claim.
-    pub verdict: String,
+    /// The verdict at the claim.
+    pub verdict: Ruling,
     /// The verdict's reason at the claim.
     pub why: String,
     /// Whether nobody is answered.
@@ -97,22 +98,29 @@ pub struct Finished {
 /// What a runner that holds the lock must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Judge again, and start the command if the verdict is still yes.
-    Start,
+    /// The answer has been owed for so long that nobody waits for it any more: write that down.
+    GiveUp,
+    /// Nothing is left.
+    Nothing,
+    /// Whoever asked is owed something.
+    Owed(Owed),
+}
+
+/// What is owed to whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
     /// It was begun in another boot and the machine was meant to go down: say that it is back.
     Back,
-    /// The answer is owed for so long that nobody waits for it: write that down.
-    GiveUp,
     /// It was claimed in another boot and not started: say so, and do not start it.
     NotStarted,
-    /// It was started, and its runner is gone: say so.
-    Unknown,
     /// Say the verdict of the claim.
     Say,
     /// Hand the answer over.
     Send,
-    /// Nothing is left.
-    Nothing,
+    /// Judge again, and start the command if the verdict is still yes.
+    Start,
+    /// It was started, and its runner is gone: say so.
+    Unknown,
 }
 
 impl State {
@@ -184,16 +192,18 @@ impl State {
             let times = self.tried.map_or(0, |(times, _)| times);
             return match self.owes_mail() {
                 true if now.since(finished.at) > GIVE_UP.0 && times >= GIVE_UP.1 => Next::GiveUp,
-                true => Next::Send,
+                true => Next::Owed(Owed::Send),
                 false => Next::Nothing,
             };
         }
         match &self.started {
-            Some((_, began)) if began != boot && self.notice == Notice::Over => Next::Back,
-            Some(_) => Next::Unknown,
-            None if self.verdict != "run" => Next::Say,
-            None if self.boot == boot => Next::Start,
-            None => Next::NotStarted,
+            Some((_, began)) if began != boot && self.notice == Notice::Over => {
+                Next::Owed(Owed::Back)
+            }
+            Some(_) => Next::Owed(Owed::Unknown),
+            None if self.verdict != Ruling::Run => Next::Owed(Owed::Say),
+            None if self.boot == boot => Next::Owed(Owed::Start),
+            None => Next::Owed(Owed::NotStarted),
         }
     }
 

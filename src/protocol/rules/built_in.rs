@@ -1,78 +1,188 @@
 //! The commands that need no configuration: what their words ask for, and what `ping` and `help` say.
 
-use super::command::{Argument, Command, Misfit};
+use super::command::{Command, Misfit};
 use super::keyring::Key;
 use super::policy::Policy;
-use super::sysrq::Keys;
-use super::verdict::{Action, Deed, Denial};
+use super::sysrq::Sequence;
+use super::verdict::{Action, Deed, Denial, Saying};
 use crate::protocol::id::Id;
 use crate::protocol::time::Here;
 use crate::protocol::wire::request::Request;
 
-/// Commands that are built in, and need no `[command.X]`.
-pub const BUILT_IN: [&str; 7] =
-    ["ping", "help", "last", "revoke", "reboot-safe", "poweroff-safe", "reboot-now"];
 /// The most requests that `last` tells of.
 pub const LAST_MOST: usize = 20;
 /// The name in front of SysRq keys: no command, no entry of `allow`.
 pub const SYSRQ: &str = "sysrq";
 
-/// A key presses whole listed sequences only: a bare `b` out of a listed `sub` would lose data.
-pub(in crate::protocol) fn press(key: &Key, words: &[String]) -> Result<Keys, Denial> {
-    match words {
-        [] => Err(Denial::Arguments(Misfit::Missing("keys".to_owned()))),
-        [keys] if key.sysrq.iter().any(|listed| listed.as_str() == keys) => {
-            Keys::parse(keys).ok_or(Denial::NotAllowed)
+/// A command that is built in, and needs no `[command.X]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// Who is there?
+    Ping,
+    /// What may this key do here?
+    Help,
+    /// What became of this key's requests?
+    Last,
+    /// Deny everything that a key asks from now on.
+    Revoke,
+    /// Sync, remount read-only, reboot.
+    RebootSafe,
+    /// Sync, remount read-only, power off.
+    PoweroffSafe,
+    /// Reboot, at once.
+    RebootNow,
+}
+
+impl BuiltIn {
+    /// All of them; their order means nothing.
+    pub const ALL: [Self; 7] = [
+        Self::Ping,
+        Self::Help,
+        Self::Last,
+        Self::Revoke,
+        Self::RebootSafe,
+        Self::PoweroffSafe,
+        Self::RebootNow,
+    ];
+
+    /// Its name in requests and in `allow`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Help => "help",
+            Self::Last => "last",
+            Self::Revoke => "revoke",
+            Self::RebootSafe => "reboot-safe",
+            Self::PoweroffSafe => "poweroff-safe",
+            Self::RebootNow => "reboot-now",
         }
-        [_] => Err(Denial::NotAllowed),
+    }
+
+    /// Reads what [`BuiltIn::name`] writes.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|built_in| built_in.name() == name)
+    }
+
+    /// Whether a key may ask for it if its entry has no `allow`.
+    #[must_use]
+    pub const fn is_default(self) -> bool {
+        match self {
+            Self::Ping | Self::Help | Self::Last | Self::Revoke => true,
+            Self::RebootSafe | Self::PoweroffSafe | Self::RebootNow => false,
+        }
+    }
+
+    /// The SysRq keys that it presses.
+    #[must_use]
+    pub const fn sequence(self) -> Option<Sequence> {
+        match self {
+            Self::RebootSafe => Some(Sequence::SUB),
+            Self::PoweroffSafe => Some(Sequence::SUO),
+            Self::RebootNow => Some(Sequence::B),
+            Self::Ping | Self::Help | Self::Last | Self::Revoke => None,
+        }
+    }
+
+    /// Its arguments, as `help` shows them.
+    const fn usage(self) -> &'static str {
+        match self {
+            Self::Last => " [COUNT]",
+            Self::Revoke => " KEY",
+            Self::Ping | Self::Help | Self::RebootSafe | Self::PoweroffSafe | Self::RebootNow => "",
+        }
+    }
+
+    /// What its arguments ask for.
+    fn asked(self, words: &[String]) -> Result<Action<'static>, Denial> {
+        let press = |sequence| Action::Do(Deed::Press(sequence));
+        match self {
+            Self::Ping => none(words).map(|()| Action::Say(Saying::Ping)),
+            Self::Help => none(words).map(|()| Action::Say(Saying::Help)),
+            Self::Last => count(words).map(Deed::Last).map(Action::Do),
+            Self::Revoke => revoked(words).map(Deed::Revoke).map(Action::Do),
+            Self::RebootSafe => none(words).map(|()| press(Sequence::SUB)),
+            Self::PoweroffSafe => none(words).map(|()| press(Sequence::SUO)),
+            Self::RebootNow => none(words).map(|()| press(Sequence::B)),
+        }
+    }
+}
+
+/// A key presses whole listed sequences only: a bare `b` out of a listed `sub` would lose data.
+pub(in crate::protocol) fn press(key: &Key, words: &[String]) -> Result<Sequence, Denial> {
+    match words {
+        [] => Err(missing("keys")),
+        [keys] => {
+            let listed = key.sysrq.iter().find(|listed| listed.as_str() == keys);
+            listed.cloned().ok_or(Denial::NotAllowed)
+        }
         _ => Err(Denial::Arguments(Misfit::Extra)),
     }
 }
 
-/// What a built-in's words ask for.
+/// What the words of a request ask of a built-in command.
 pub(in crate::protocol) fn action(
     key: &Key,
     id: &Id,
     words: &[String],
 ) -> Result<Action<'static>, Denial> {
+    let built_in = BuiltIn::parse(id.as_str()).ok_or(Denial::UnknownCommand)?;
+    // whoever holds a key may always take it out of use
     let own_key = matches!(words, [word] if word == key.id.as_str());
-    if !BUILT_IN.contains(&id.as_str()) {
-        return Err(Denial::UnknownCommand);
-    }
-    // a lost key may always be taken out by whoever holds it
-    let revokes_itself = id.as_str() == "revoke" && own_key;
+    let revokes_itself = built_in == BuiltIn::Revoke && own_key;
     if !key.allow.contains(id) && !revokes_itself {
         return Err(Denial::NotAllowed);
     }
-    let extra = Err(Denial::Arguments(Misfit::Extra));
-    let mismatch = |name: &str| Denial::Arguments(Misfit::Mismatch(name.to_owned()));
-    Ok(match (id.as_str(), words) {
-        ("ping", []) => Action::Ping,
-        ("help", []) => Action::Help,
-        ("last", []) => Action::Do(Deed::Last(1)),
-        ("last", [count]) => {
-            let count = count.parse().ok().filter(|n| (1..=LAST_MOST).contains(n));
-            Action::Do(Deed::Last(count.ok_or_else(|| mismatch("count"))?))
-        }
-        ("revoke", []) => return Err(Denial::Arguments(Misfit::Missing("key".to_owned()))),
-        ("revoke", [word]) => {
-            Action::Do(Deed::Revoke(Id::new(word).ok_or_else(|| mismatch("key"))?))
-        }
-        (name, []) => match Keys::of_command(name) {
-            Some(keys) => Action::Do(Deed::Press(keys)),
-            None => return Err(Denial::UnknownCommand),
-        },
-        _ => return extra,
-    })
+    built_in.asked(words)
 }
 
-/// What `ping` says.
-pub(in crate::protocol) fn ping(
+fn none(words: &[String]) -> Result<(), Denial> {
+    if words.is_empty() { Ok(()) } else { Err(Denial::Arguments(Misfit::Extra)) }
+}
+
+fn count(words: &[String]) -> Result<usize, Denial> {
+    match words {
+        [] => Ok(1),
+        [count] => {
+            let count = count.parse().ok().filter(|n| (1..=LAST_MOST).contains(n));
+            count.ok_or_else(|| mismatch("count"))
+        }
+        _ => Err(Denial::Arguments(Misfit::Extra)),
+    }
+}
+
+fn revoked(words: &[String]) -> Result<Id, Denial> {
+    match words {
+        [] => Err(missing("key")),
+        [id] => Id::new(id).ok_or_else(|| mismatch("key")),
+        _ => Err(Denial::Arguments(Misfit::Extra)),
+    }
+}
+
+fn missing(argument: &str) -> Denial {
+    Denial::Arguments(Misfit::Missing(argument.to_owned()))
+}
+
+fn mismatch(argument: &str) -> Denial {
+    Denial::Arguments(Misfit::Mismatch(argument.to_owned()))
+}
+
+/// The words of a command that only says something.
+pub(in crate::protocol) fn words(
+    saying: Saying,
     key: &Key,
     request: &Request,
     policy: &Policy,
     here: &Here,
 ) -> String {
+    match saying {
+        Saying::Help => help(key, policy),
+        Saying::Ping => ping(key, request, policy, here),
+    }
+}
+
+fn ping(key: &Key, request: &Request, policy: &Policy, here: &Here) -> String {
     format!(
         "{} is here, and you are {}.\nIts clock says {}, your request says {}.\nnetsysrq-mail {}\n",
         policy.names.first().map_or("this machine", String::as_str),
@@ -83,22 +193,17 @@ pub(in crate::protocol) fn ping(
     )
 }
 
-/// What `help` says.
-pub(in crate::protocol) fn help(key: &Key, policy: &Policy) -> String {
+fn help(key: &Key, policy: &Policy) -> String {
     let mut text = format!("{} may ask for:\n", key.id);
     for id in &key.allow {
-        text.push_str("  ");
-        text.push_str(id.as_str());
-        match policy.commands.get(id) {
-            Some(command) => text.push_str(&usage(command)),
-            None if id.as_str() == "last" => text.push_str(" [COUNT]"),
-            None if id.as_str() == "revoke" => text.push_str(" KEY"),
-            None => {}
-        }
-        text.push('\n');
+        let usage = match policy.commands.get(id) {
+            Some(command) => usage(command),
+            None => BuiltIn::parse(id.as_str()).map_or("", BuiltIn::usage).to_owned(),
+        };
+        text.push_str(&format!("  {id}{usage}\n"));
     }
-    for keys in &key.sysrq {
-        text.push_str(&format!("  sysrq {keys}\n"));
+    for sequence in &key.sysrq {
+        text.push_str(&format!("  {SYSRQ} {sequence}\n"));
     }
     text
 }
@@ -106,17 +211,44 @@ pub(in crate::protocol) fn help(key: &Key, policy: &Policy) -> String {
 fn usage(command: &Command) -> String {
     let mut text = String::new();
     for name in command.placeholders() {
-        let kind = match command.arguments.get(name) {
-            Some(Argument::OneOf(words)) => words.join("|"),
-            Some(Argument::Int { min, max }) => format!("{min}..{max}"),
-            Some(Argument::Word { .. } | Argument::Text { .. }) | None => name.to_uppercase(),
-            Some(Argument::Hostname) => "HOSTNAME".to_owned(),
-            Some(Argument::Ip) => "IP".to_owned(),
-        };
-        text.push_str(&format!(" {kind}"));
+        let shown =
+            command.arguments.get(name).map_or(name.to_uppercase(), |kind| kind.usage(name));
+        text.push_str(&format!(" {shown}"));
     }
     if let Some(description) = &command.description {
         text.push_str(&format!(": {description}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        for built_in in BuiltIn::ALL {
+            assert_eq!(BuiltIn::parse(built_in.name()), Some(built_in));
+            assert!(Id::new(built_in.name()).is_some(), "{built_in:?}");
+        }
+        assert_eq!(BuiltIn::parse(SYSRQ), None);
+    }
+
+    #[test]
+    fn a_key_without_allow_may_ping_help_last_and_revoke() {
+        let default = BuiltIn::ALL.into_iter().filter(|built_in| built_in.is_default());
+        let names: Vec<&str> = default.map(BuiltIn::name).collect();
+        assert_eq!(names, ["ping", "help", "last", "revoke"]);
+    }
+
+    #[test]
+    fn what_presses_keys_presses_those_that_it_names() {
+        for built_in in BuiltIn::ALL {
+            let pressed = match built_in.asked(&[]) {
+                Ok(Action::Do(Deed::Press(sequence))) => Some(sequence),
+                _ => None,
+            };
+            assert_eq!(pressed, built_in.sequence(), "{built_in:?}");
+        }
+    }
 }

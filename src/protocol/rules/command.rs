@@ -57,7 +57,7 @@ pub struct Command {
     pub answer: Answering,
     /// How old a request may be.
     pub max_age: Option<Duration>,
-    /// Whether its programs may gain rights (sudo needs that).
+    /// Whether its programs are kept from gaining rights, as sudo would have to.
     pub no_new_privileges: bool,
     /// One line for `help`.
     pub description: Option<String>,
@@ -102,16 +102,16 @@ pub enum Argument {
     Word {
         /// The characters allowed.
         chars: Vec<char>,
-        /// At most so many.
+        /// The most characters.
         max: usize,
     },
     /// A host name (RFC 1123 section 2.1).
     Hostname,
     /// An IPv4 or IPv6 address.
     Ip,
-    /// At most so many characters, none of them a control character.
+    /// Any characters but control characters.
     Text {
-        /// At most so many.
+        /// The most characters.
         max: usize,
     },
 }
@@ -169,6 +169,18 @@ impl Command {
 }
 
 impl Argument {
+    /// How `help` shows an argument of this type that is called `name`.
+    #[must_use]
+    pub fn usage(&self, name: &str) -> String {
+        match self {
+            Self::OneOf(words) => words.join("|"),
+            Self::Int { min, max } => format!("{min}..{max}"),
+            Self::Word { .. } | Self::Text { .. } => name.to_uppercase(),
+            Self::Hostname => "HOSTNAME".to_owned(),
+            Self::Ip => "IP".to_owned(),
+        }
+    }
+
     /// Whether `word` has this type. A leading `-` is refused unless the type names it; NUL and line ends always are.
     #[must_use]
     pub fn admits(&self, word: &str) -> bool {

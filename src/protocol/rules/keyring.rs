@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lettre::Address;
 use sha2::{Digest, Sha256};
 
-use super::sysrq::Keys;
+use super::sysrq::Sequence;
 use crate::protocol::id::Id;
 use crate::protocol::time::Time;
-use crate::protocol::wire::cose::Lock;
+use crate::protocol::wire::cose::Verifier;
 
 /// The longest validity that a key may sign if its entry does not say.
 pub const MAX_TTL: Duration = Duration::from_secs(4 * 3600);
@@ -28,13 +29,13 @@ pub struct Key {
     /// Its name in the configuration, and the `kid` of its requests.
     pub id: Id,
     /// What its requests are checked with.
-    pub lock: Lock,
+    pub verifier: Verifier,
     /// The one address that is answered.
-    pub answer_to: String,
+    pub answer_to: Address,
     /// The commands and built-ins that it may ask for.
     pub allow: Vec<Id>,
     /// The whole SysRq sequences that it may press.
-    pub sysrq: Vec<Keys>,
+    pub sysrq: Vec<Sequence>,
     /// The longest `exp - iat`.
     pub max_ttl: Duration,
     /// How many requests an hour are acted on.
@@ -68,11 +69,11 @@ impl Keyring {
     /// # Errors
     /// [`Unfit`] if its octets are published, or on the keyring already.
     pub fn add(&mut self, key: Key) -> Result<(), Unfit> {
-        let own = identity(&key.lock);
+        let own = identity(&key.verifier);
         if is_published(&own) {
             return Err(Unfit::Published);
         }
-        let twin = self.keys.values().find(|other| identity(&other.lock) == own);
+        let twin = self.keys.values().find(|other| identity(&other.verifier) == own);
         if let Some(twin) = twin {
             return Err(Unfit::SharedWith(twin.id.clone()));
         }
@@ -103,11 +104,11 @@ pub fn is_published(identity: &[u8]) -> bool {
 /// HMAC hashes a secret of more than 64 octets and fills a shorter one with zeros (RFC 2104 section 2), so secrets
 /// that differ in those alone are one key.
 #[must_use]
-pub fn identity(lock: &Lock) -> Vec<u8> {
-    let mut octets = match lock {
-        Lock::Ed25519(key) => return key.as_bytes().to_vec(),
-        Lock::Hmac(secret) if secret.len() > 64 => Sha256::digest(secret.as_slice()).to_vec(),
-        Lock::Hmac(secret) => secret.to_vec(),
+pub fn identity(verifier: &Verifier) -> Vec<u8> {
+    let mut octets = match verifier {
+        Verifier::Ed25519(key) => return key.as_bytes().to_vec(),
+        Verifier::Hmac(secret) if secret.len() > 64 => Sha256::digest(secret.as_slice()).to_vec(),
+        Verifier::Hmac(secret) => secret.to_vec(),
     };
     while octets.last() == Some(&0) {
         octets.pop();
@@ -123,8 +124,8 @@ mod tests {
     fn key(id: &str, secret: &[u8]) -> Key {
         Key {
             id: Id::new(id).unwrap(),
-            lock: Lock::Hmac(Zeroizing::new(secret.to_vec())),
-            answer_to: "a@b.example".into(),
+            verifier: Verifier::Hmac(Zeroizing::new(secret.to_vec())),
+            answer_to: "a@b.example".parse().unwrap(),
             allow: vec![],
             sysrq: vec![],
             max_ttl: MAX_TTL,

@@ -4,29 +4,26 @@
 //! followed by a wait for the kernel's own word. `e` and `i` reach the process that writes them, so they are sent as
 //! signals by a process that the kernel then spares.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The most keys of a sequence.
 pub const KEYS_MAX: usize = 16;
 
-/// The built-in commands that press keys, and the keys.
-pub const SAFE: [(&str, &str); 3] =
-    [("reboot-safe", "sub"), ("poweroff-safe", "suo"), ("reboot-now", "b")];
-
 /// A sequence of keys: 1 to 16 of `0-9a-z`, with nothing behind one that ends the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys(String);
+pub struct Sequence(Cow<'static, str>);
 
 /// One step of pressing a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Wait, for so long as is configured, for a line of the kernel that ends in these words.
+    /// Wait, as long as is configured, for a line of the kernel that ends in these words.
     Await(&'static str),
     /// Write this key.
     Press(char),
     /// Send every process this signal, which spares us; where the trigger is not the kernel's, write the key.
     Signal(char, Signal),
-    /// sync(2), for so long as is configured.
+    /// sync(2), as long as is configured.
     Sync,
 }
 
@@ -39,20 +36,22 @@ pub enum Signal {
     Term,
 }
 
-impl Keys {
+impl Sequence {
+    /// Sync, remount read-only, reboot.
+    pub const SUB: Self = Self(Cow::Borrowed("sub"));
+    /// Sync, remount read-only, power off.
+    pub const SUO: Self = Self(Cow::Borrowed("suo"));
+    /// Reboot at once: what was not written is lost.
+    pub const B: Self = Self(Cow::Borrowed("b"));
+
     /// `None` if `text` is no such sequence.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let keys = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         let ends = text.find(['b', 'o', 'c']);
         let last = ends.is_none_or(|at| at.saturating_add(1) == text.len());
-        (keys && last && (1..=KEYS_MAX).contains(&text.len())).then(|| Self(text.to_owned()))
-    }
-
-    /// The keys of a built-in command.
-    #[must_use]
-    pub fn of_command(name: &str) -> Option<Self> {
-        SAFE.iter().find(|(known, _)| *known == name).and_then(|(_, keys)| Self::parse(keys))
+        (keys && last && (1..=KEYS_MAX).contains(&text.len()))
+            .then(|| Self(Cow::Owned(text.to_owned())))
     }
 
     /// The letters.
@@ -90,7 +89,7 @@ impl Keys {
     }
 }
 
-impl fmt::Display for Keys {
+impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -103,17 +102,17 @@ mod tests {
     #[test]
     fn nothing_follows_a_key_that_ends_the_machine() {
         for good in ["s", "sub", "suo", "reisub", "mtw", "0", "b", "c"] {
-            assert_eq!(Keys::parse(good).unwrap().as_str(), good);
+            assert_eq!(Sequence::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", "bs", "subb", "oc", "cs", "S", "s u", "s-b", &"s".repeat(17)] {
-            assert_eq!(Keys::parse(bad), None, "{bad}");
+            assert_eq!(Sequence::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn sync_and_remount_are_waited_for_and_signals_are_not_written() {
         assert_eq!(
-            Keys::parse("eisub").unwrap().steps(),
+            Sequence::parse("eisub").unwrap().steps(),
             [
                 Step::Sync,
                 Step::Signal('e', Signal::Term),
@@ -125,17 +124,22 @@ mod tests {
                 Step::Press('b'),
             ]
         );
-        assert_eq!(Keys::parse("b").unwrap().steps(), [Step::Press('b')]);
+        assert_eq!(Sequence::parse("b").unwrap().steps(), [Step::Press('b')]);
     }
 
     #[test]
     fn reports_are_not_drastic_and_what_ends_the_machine_is() {
-        assert!(!Keys::parse("mtwlpqh").unwrap().is_drastic());
+        assert!(!Sequence::parse("mtwlpqh").unwrap().is_drastic());
         for keys in ["sub", "suo", "u", "e", "i", "c"] {
-            assert!(Keys::parse(keys).unwrap().is_drastic(), "{keys}");
+            assert!(Sequence::parse(keys).unwrap().is_drastic(), "{keys}");
         }
-        assert!(
-            SAFE.iter().all(|(name, _)| Keys::of_command(name).is_some_and(|k| k.is_drastic()))
-        );
+    }
+
+    #[test]
+    fn the_sequences_of_built_in_commands_are_sequences() {
+        for sequence in [Sequence::SUB, Sequence::SUO, Sequence::B] {
+            assert_eq!(Sequence::parse(sequence.as_str()), Some(sequence.clone()));
+            assert!(sequence.is_drastic(), "{sequence}");
+        }
     }
 }

@@ -4,27 +4,36 @@ use std::fmt;
 use std::time::Duration;
 
 use super::command::{Answering, Command, Misfit};
-use super::sysrq::Keys;
+use super::policy::Policy;
+use super::sysrq::Sequence;
 use crate::protocol::id::Id;
+use crate::protocol::ruling::Ruling;
 
 /// What is done when the verdict is yes.
 #[derive(Clone, Debug)]
 pub enum Action<'k> {
     /// Something that touches the world.
     Do(Deed<'k>),
-    /// `help`: say what this key may do here.
+    /// Something that is only said.
+    Say(Saying),
+}
+
+/// What is only said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    /// What this key may do here.
     Help,
-    /// `ping`: say who is there.
+    /// Who is here.
     Ping,
 }
 
-/// What touches the world: done once, after it is on the disk that it is begun.
+/// What touches the world. It is done once, after its start is on the disk.
 #[derive(Clone, Debug)]
 pub enum Deed<'k> {
-    /// `last`: say what became of so many of this key's requests, and answer them again.
+    /// `last`: say what became of this many of this key's requests, and answer them again.
     Last(usize),
     /// Press SysRq keys.
-    Press(Keys),
+    Press(Sequence),
     /// `revoke`: deny everything that this key asks from now on.
     Revoke(Id),
     /// Run a command.
@@ -36,24 +45,59 @@ pub enum Deed<'k> {
     },
 }
 
+impl Action<'_> {
+    /// Why this machine cannot do it now, if so.
+    pub(in crate::protocol) fn fault<'p>(&'p self, policy: &'p Policy) -> Option<&'p String> {
+        match self {
+            Self::Do(Deed::Run { command, .. }) => command.fault.as_ref(),
+            Self::Do(Deed::Press(_)) => policy.sysrq_fault.as_ref(),
+            Self::Do(Deed::Last(_) | Deed::Revoke(_)) | Self::Say(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Action<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Say(Saying::Help) => f.write_str("built in: help"),
+            Self::Say(Saying::Ping) => f.write_str("built in: ping"),
+            Self::Do(deed @ (Deed::Last(_) | Deed::Revoke(_))) => {
+                write!(f, "built in: {}", deed.plan())
+            }
+            Self::Do(Deed::Press(sequence)) => write!(f, "SysRq keys {sequence}"),
+            Self::Do(deed @ Deed::Run { command, .. }) => {
+                write!(f, "{} as {}", deed.plan(), command.account.name)
+            }
+        }
+    }
+}
+
 impl Deed<'_> {
     /// Whether it is announced before it is done, because the machine may not be there to say so afterwards.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         match self {
             Self::Last(_) | Self::Revoke(_) => false,
-            Self::Press(keys) => keys.is_drastic(),
+            Self::Press(sequence) => sequence.is_drastic(),
             Self::Run { command, .. } => command.answer == Answering::Before,
         }
     }
 
-    /// What it would do, in words: a line.
+    /// What is said before it is done: one line.
+    pub(in crate::protocol) fn announcement(&self) -> String {
+        match self {
+            Self::Run { command, .. } => format!("starting {}", command.id),
+            Self::Last(_) | Self::Press(_) | Self::Revoke(_) => self.plan(),
+        }
+    }
+
+    /// What it would do, in words: one line.
     #[must_use]
     pub fn plan(&self) -> String {
         match self {
             Self::Last(count) => format!("tell of the last {count}"),
-            Self::Press(keys) => {
-                let keys: Vec<String> = keys.as_str().chars().map(String::from).collect();
+            Self::Press(sequence) => {
+                let keys: Vec<String> = sequence.as_str().chars().map(String::from).collect();
                 format!("pressing {}", keys.join(", "))
             }
             Self::Revoke(id) => format!("revoke {id}"),
@@ -62,7 +106,8 @@ impl Deed<'_> {
     }
 }
 
-/// The judgement of a verified request. Every verdict is claimed, so every verdict is answered once.
+/// The judgement of a verified request. Every verdict is claimed, so none is given twice; every one is answered, but for
+/// [`Verdict::TooMany`] after the first in an hour.
 #[must_use]
 #[derive(Clone, Debug)]
 pub enum Verdict<'k> {
@@ -72,7 +117,7 @@ pub enum Verdict<'k> {
     Expired,
     /// More requests than the key is given.
     TooMany {
-        /// Whether this one is answered: one an hour is.
+        /// Whether this one is answered: the first in an hour is.
         answered: bool,
     },
     /// Allowed, but this machine cannot: why.
@@ -82,15 +127,15 @@ pub enum Verdict<'k> {
 }
 
 impl Verdict<'_> {
-    /// The word in log, journal and answer: stable.
+    /// The verdict without its reasons.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn ruling(&self) -> Ruling {
         match self {
-            Self::Denied(_) => "denied",
-            Self::Expired => "expired",
-            Self::TooMany { .. } => "too-many",
-            Self::Unavailable(_) => "unavailable",
-            Self::Run(_) => "run",
+            Self::Denied(_) => Ruling::Denied,
+            Self::Expired => Ruling::Expired,
+            Self::TooMany { .. } => Ruling::TooMany,
+            Self::Unavailable(_) => Ruling::Unavailable,
+            Self::Run(_) => Ruling::Run,
         }
     }
 
@@ -100,7 +145,7 @@ impl Verdict<'_> {
         match self {
             Self::Denied(denial) => denial.reason(),
             Self::Expired | Self::Run(_) | Self::TooMany { .. } | Self::Unavailable(_) => {
-                self.word()
+                self.ruling().word()
             }
         }
     }

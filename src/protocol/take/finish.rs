@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lettre::Address;
+
 use super::held::Held;
 use super::host::{Host, Letter};
 use crate::protocol::job::journal::Journal;
@@ -9,6 +11,8 @@ use crate::protocol::job::letter::Letterhead;
 use crate::protocol::job::name::Name;
 use crate::protocol::job::outcome::{End, Outcome, Summary};
 use crate::protocol::job::record::Record;
+use crate::protocol::job::state::Finished;
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Here;
 
 /// A job that nobody can be answered about.
@@ -23,21 +27,40 @@ pub struct Lost<J> {
 #[must_use]
 #[derive(Debug)]
 pub struct Settled<'k, J> {
-    pub(super) held: Held<'k, J>,
-    pub(super) verdict: &'static str,
-    pub(super) why: String,
-    pub(super) outcome: Outcome,
+    held: Held<'k, J>,
+    verdict: Ruling,
+    why: String,
+    outcome: Outcome,
 }
 
 /// A job whose answer is written down and not handed over.
 #[must_use]
 #[derive(Debug)]
 pub struct Unsent<J> {
-    pub(super) journal: J,
-    pub(super) name: Name,
-    pub(super) to: String,
-    pub(super) mail: Option<Vec<u8>>,
-    pub(super) end: End,
+    journal: J,
+    name: Name,
+    to: Address,
+    mail: Option<Vec<u8>>,
+    end: End,
+}
+
+impl<'k, J> Held<'k, J> {
+    /// The verdict was yes, and this came of it.
+    pub(super) fn ran(self, outcome: Outcome) -> Settled<'k, J> {
+        Settled { held: self, verdict: Ruling::Run, why: String::new(), outcome }
+    }
+
+    /// The verdict was no, and why.
+    pub(super) fn unrun(self, verdict: Ruling, why: String) -> Settled<'k, J> {
+        Settled { held: self, verdict, why, outcome: Outcome::bare(End::Unrun) }
+    }
+
+    /// The answer that is written down, if there is one.
+    pub(super) fn unsent(self) -> Option<Unsent<J>> {
+        let to = self.verified.key().answer_to.clone();
+        let Finished { mail, end, .. } = self.state.finished?;
+        Some(Unsent { journal: self.journal, name: self.name, to, mail, end })
+    }
 }
 
 impl<J: Journal> Settled<'_, J> {
@@ -46,36 +69,34 @@ impl<J: Journal> Settled<'_, J> {
     /// # Errors
     /// When that cannot be made durable.
     pub fn finish(mut self, letterhead: &Letterhead, here: &Here) -> io::Result<Unsent<J>> {
-        let (mut mail, mut written) = self.write_down(letterhead, here);
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if written.as_ref().is_err_and(|error| full.contains(&error.kind())) {
-            // what the claim preallocated takes an answer without its output
-            let output = std::mem::take(&mut self.outcome.output);
-            let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
-            self.outcome.dropped = self.outcome.dropped.saturating_add(length);
-            (mail, written) = self.write_down(letterhead, here);
-        }
-        written?;
+        let mail = match self.write_down(letterhead, here) {
+            Err(error) if full.contains(&error.kind()) => {
+                // what the claim preallocated takes an answer without its output
+                let output = std::mem::take(&mut self.outcome.output);
+                let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
+                self.outcome.dropped = self.outcome.dropped.saturating_add(length);
+                self.write_down(letterhead, here)?
+            }
+            written => written?,
+        };
         let to = self.held.verified.key().answer_to.clone();
         let (journal, name) = (self.held.journal, self.held.name);
         Ok(Unsent { journal, name, to, mail, end: self.outcome.end })
     }
 
-    fn write_down(
-        &mut self,
-        letterhead: &Letterhead,
-        here: &Here,
-    ) -> (Option<Vec<u8>>, io::Result<()>) {
+    fn write_down(&mut self, letterhead: &Letterhead, here: &Here) -> io::Result<Option<Vec<u8>>> {
         let stage = self.outcome.end.stage();
         let report = self.held.report(stage, self.verdict, &self.why, &self.outcome, here.now);
-        let mail = if self.held.state.silent { None } else { letterhead.write(&report) };
-        let written = self.held.journal.append(&Record::Finished {
+        let owed = !self.held.state.silent;
+        let mail = owed.then(|| letterhead.write(&report)).transpose()?;
+        self.held.journal.append(&Record::Finished {
             at: here.now,
             end: self.outcome.end.clone(),
             duration: self.outcome.duration,
             mail: mail.clone(),
-        });
-        (mail, written)
+        })?;
+        Ok(mail)
     }
 
     /// What the log and whoever is notified are told: verdict, and how it ended.

@@ -4,6 +4,7 @@ use crate::protocol::job::letter::Report;
 use crate::protocol::job::name::Name;
 use crate::protocol::job::outcome::{Outcome, Stage};
 use crate::protocol::job::state::State;
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 use crate::protocol::verify::Verified;
 
@@ -20,7 +21,7 @@ impl<J> Held<'_, J> {
     pub(super) fn report<'a>(
         &'a self,
         stage: Stage,
-        verdict: &'a str,
+        verdict: Ruling,
         why: &'a str,
         outcome: &'a Outcome,
         now: Time,

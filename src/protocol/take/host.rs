@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lettre::Address;
+
 use crate::protocol::job::name::Name;
 use crate::protocol::job::outcome::{Outcome, Stage};
 use crate::protocol::rules::keyring::Key;
@@ -38,7 +40,7 @@ pub struct Letter<'a> {
     /// The job that it answers.
     pub job: &'a Name,
     /// The address.
-    pub to: &'a str,
+    pub to: &'a Address,
     /// The whole mail, line ends LF.
     pub mail: &'a [u8],
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::Job;
 use super::finish::Settled;
 use super::held::Held;
 use super::host::{Host, Letter};
@@ -12,6 +11,7 @@ use crate::protocol::job::outcome::{End, Outcome, Stage};
 use crate::protocol::job::record::Record;
 use crate::protocol::job::state::Notice;
 use crate::protocol::rules::verdict::{Deed, Verdict};
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Here;
 
 /// A job whose deed may be begun, once.
@@ -30,18 +30,28 @@ pub struct Started<'k, J> {
     deed: Deed<'k>,
 }
 
+/// What waiting for a place has come to.
+#[must_use]
+#[derive(Debug)]
+pub enum Turn<'k, J> {
+    /// There is one.
+    Come(Ready<'k, J>),
+    /// The request has expired: nothing was begun, and nothing will be.
+    TooLate(Settled<'k, J>),
+}
+
 impl<'k, J: Journal> Ready<'k, J> {
-    /// Waits for a place to do it in; a request may expire over that.
+    /// Waits for a place to do it in; meanwhile the request may expire.
     ///
     /// # Errors
     /// When there is no way to tell whether there is a place; nothing was begun.
-    pub fn queue(self, host: &mut impl Host) -> io::Result<Job<'k, J>> {
+    pub fn queue(self, host: &mut impl Host) -> io::Result<Turn<'k, J>> {
         host.queue(&self.deed)?;
         if host.here().now < self.held.verified.request().expires {
-            return Ok(Job::Ready(self));
+            return Ok(Turn::Come(self));
         }
         let late = Verdict::Expired;
-        Ok(self.held.settled(late.word(), late.why(), Outcome::bare(End::Unrun)))
+        Ok(Turn::TooLate(self.held.unrun(late.ruling(), late.why())))
     }
 
     /// For what the machine may not survive: says so first, as far as the mail system takes it.
@@ -57,18 +67,15 @@ impl<'k, J: Journal> Ready<'k, J> {
             Notice::Over => return Ok(self),
             Notice::Written(mail) => mail.clone(),
             Notice::None => {
-                let nothing = Outcome::bare(End::Unrun);
-                let plan = match &self.deed {
-                    Deed::Run { command, .. } => format!("starting {}", command.id),
-                    deed @ (Deed::Last(_) | Deed::Press(_) | Deed::Revoke(_)) => deed.plan(),
-                };
-                let report = self.held.report(Stage::Notice, "run", &plan, &nothing, now);
-                let mail = letterhead.write(&report).unwrap_or_default();
+                let (plan, nothing) = (self.deed.announcement(), Outcome::bare(End::Unrun));
+                let report = self.held.report(Stage::Notice, Ruling::Run, &plan, &nothing, now);
+                // an emergency does not wait for a mail that cannot be written, either
+                let Ok(mail) = letterhead.write(&report) else { return Ok(self) };
                 self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
                 mail
             }
         };
-        // An emergency does not wait for a mail system that is down: the result says what happened.
+        // an emergency does not wait for a mail system that is down: the result says what happened
         let _untaken = host.hand_over(&Letter {
             stage: Stage::Notice,
             job: &self.held.name,
@@ -97,6 +104,6 @@ impl<'k, J: Journal> Started<'k, J> {
     pub fn run(self, host: &mut impl Host) -> Settled<'k, J> {
         let (key, request) = (self.held.verified.key(), self.held.verified.request());
         let outcome = host.perform(&self.deed, key, request);
-        Settled { held: self.held, verdict: "run", why: String::new(), outcome }
+        self.held.ran(outcome)
     }
 }

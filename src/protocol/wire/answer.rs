@@ -6,9 +6,11 @@ use coset::cwt::{ClaimName, ClaimsSet, ClaimsSetBuilder};
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 
-use super::cose::{self, Envelope, Lock, Seal};
-use super::request::{NONCE, stamp, whole};
+use super::cose::{self, Envelope, Seal, Verifier};
+use super::nonce::Nonce;
+use super::request::{stamp, whole};
 use super::walk::Malformed;
+use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 
 /// The signed part of an answer.
@@ -19,13 +21,13 @@ pub struct Statement {
     /// `sub`: the key that asked.
     pub key: String,
     /// `cti`: the nonce of the request.
-    pub nonce: Vec<u8>,
+    pub nonce: Nonce,
     /// `iat`: when the answer was written.
     pub issued: Time,
     /// `stage`: which answer.
     pub stage: String,
     /// `verdict`: what the host decided.
-    pub verdict: String,
+    pub verdict: Ruling,
     /// `status`: exit status, or the negative of the signal that ended the command; absent if none ran to its end.
     pub status: Option<i64>,
     /// `duration`: of the command, in milliseconds.
@@ -60,7 +62,7 @@ impl Statement {
             .issuer(self.host.clone())
             .subject(self.key.clone())
             .issued_at(stamp(self.issued)?)
-            .cwt_id(self.nonce.clone());
+            .cwt_id(self.nonce.as_octets().to_vec());
         if let Some(Digested { length, sha256 }) = &self.output {
             let pair = vec![Value::from(*length), Value::Bytes(sha256.to_vec())];
             claims = claims.text_claim("out".into(), Value::Array(pair));
@@ -69,7 +71,7 @@ impl Statement {
         if let Some(status) = self.status {
             claims = claims.text_claim("status".into(), Value::from(status));
         }
-        claims = claims.text_claim("verdict".into(), Value::Text(self.verdict.clone()));
+        claims = claims.text_claim("verdict".into(), Value::Text(self.verdict.to_string()));
         if let Some(duration) = self.duration {
             claims = claims.text_claim("duration".into(), Value::from(duration));
         }
@@ -83,7 +85,7 @@ impl Statement {
     /// [`Malformed`] if the octets are no answer, not signed by that key, or name one host outside and another inside.
     pub fn open(octets: &[u8], host_key: &VerifyingKey) -> Result<Self, Malformed> {
         let envelope = Envelope::open(octets, cose::ANSWER_AAD)?;
-        let payload = envelope.verify(&Lock::Ed25519(*host_key)).map_err(|_| Malformed)?;
+        let payload = envelope.verify(&Verifier::Ed25519(*host_key)).map_err(|_| Malformed)?;
         let statement = Self::decode(payload)?;
         let named = statement.host.as_bytes() == envelope.kid();
         named.then_some(statement).ok_or(Malformed)
@@ -103,16 +105,15 @@ impl Statement {
         else {
             return Err(Malformed);
         };
-        if !NONCE.contains(&nonce.len()) {
-            return Err(Malformed);
-        }
         let (mut stage, mut verdict) = (None, None);
         let (mut status, mut duration, mut output) = (None, None, None);
         for (name, value) in rest {
             let ClaimName::Text(name) = name else { return Err(Malformed) };
             match (name.as_str(), value) {
                 ("stage", Value::Text(text)) => stage = Some(text),
-                ("verdict", Value::Text(text)) => verdict = Some(text),
+                ("verdict", Value::Text(text)) => {
+                    verdict = Some(Ruling::parse(&text).ok_or(Malformed)?);
+                }
                 ("status", Value::Integer(n)) => {
                     status = Some(i64::try_from(n).map_err(|_| Malformed)?);
                 }
@@ -126,7 +127,7 @@ impl Statement {
         Ok(Self {
             host,
             key,
-            nonce,
+            nonce: Nonce::new(nonce).ok_or(Malformed)?,
             issued: whole(&issued)?,
             stage: stage.ok_or(Malformed)?,
             verdict: verdict.ok_or(Malformed)?,
@@ -156,10 +157,10 @@ mod tests {
         Statement {
             host: "web1.example.com".into(),
             key: "alice".into(),
-            nonce: vec![9; 16],
+            nonce: Nonce::new(vec![9; 16]).unwrap(),
             issued: Time::from_unix(1_763_665_360),
             stage: "result".into(),
-            verdict: "run".into(),
+            verdict: Ruling::Run,
             status: Some(-15),
             duration: Some(1500),
             output: Some(Digested::of(b"up 3 days\n")),

@@ -25,7 +25,7 @@ const SIGN1_TAG: u8 = 18;
 const MAC0_TAG: u8 = 17;
 
 /// What a container is checked with.
-pub enum Lock {
+pub enum Verifier {
     /// The public key of an Ed25519 signer (RFC 8032).
     Ed25519(VerifyingKey),
     /// The secret of an HMAC 256/256 (RFC 2104), 32 octets or more.
@@ -40,7 +40,7 @@ pub enum Seal {
     Hmac(Zeroizing<Vec<u8>>),
 }
 
-impl std::fmt::Debug for Lock {
+impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Ed25519(_) => "Ed25519",
@@ -136,18 +136,18 @@ impl Envelope {
         &self.payload
     }
 
-    /// The payload, if the holder of `lock` made this container.
+    /// The payload, if the holder of `verifier` made this container.
     ///
     /// # Errors
     /// [`Forged`] if the key is of another type, or the signature or MAC is wrong.
-    pub fn verify(&self, lock: &Lock) -> Result<&[u8], Forged> {
-        let good = match (lock, self.is_mac()) {
-            (Lock::Ed25519(key), false) => {
+    pub fn verify(&self, verifier: &Verifier) -> Result<&[u8], Forged> {
+        let good = match (verifier, self.is_mac()) {
+            (Verifier::Ed25519(key), false) => {
                 let signature =
                     Signature::from_slice(&self.proof).map_err(|_| Forged::Signature)?;
                 key.verify_strict(&self.signed, &signature).is_ok()
             }
-            (Lock::Hmac(secret), true) => keyed(secret).is_some_and(|mac| {
+            (Verifier::Hmac(secret), true) => keyed(secret).is_some_and(|mac| {
                 mac.chain_update(&self.signed).verify_slice(&self.proof).is_ok()
             }),
             _ => return Err(Forged::KeyType),

@@ -5,11 +5,9 @@ use coset::cbor::Value;
 use coset::cwt::{ClaimName, ClaimsSet, ClaimsSetBuilder, Timestamp};
 
 use super::cose;
+use super::nonce::Nonce;
 use super::walk::Malformed;
 use crate::protocol::time::Time;
-
-/// The fewest and most octets of a nonce (`cti`).
-pub const NONCE: std::ops::RangeInclusive<usize> = 8..=32;
 
 /// One command for one host or group, as its signer wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +18,8 @@ pub struct Request {
     pub issued: Time,
     /// `exp`: the first second at which it is too late; after `issued`, before [`Time::END`].
     pub expires: Time,
-    /// `cti`: 8 to 32 random octets.
-    pub nonce: Vec<u8>,
+    /// `cti`: what tells this request from every other.
+    pub nonce: Nonce,
     /// `cmd`: the command's name, then its arguments; at least the name.
     pub command: Vec<String>,
     /// `dry`: say what would run, and run nothing.
@@ -60,12 +58,10 @@ impl Request {
             }
         }
         let command: Vec<String> = command.ok_or(Malformed)?;
+        let nonce = Nonce::new(nonce).ok_or(Malformed)?;
         let (issued, expires) = (whole(&issued)?, whole(&expires)?);
-        let well = issued < expires
-            && expires < Time::END
-            && NONCE.contains(&nonce.len())
-            && !audience.is_empty()
-            && !command.is_empty();
+        let well =
+            issued < expires && expires < Time::END && !audience.is_empty() && !command.is_empty();
         well.then_some(Self { audience, issued, expires, nonce, command, dry }).ok_or(Malformed)
     }
 
@@ -79,24 +75,12 @@ impl Request {
             .audience(self.audience.clone())
             .expiration_time(stamp(self.expires)?)
             .issued_at(stamp(self.issued)?)
-            .cwt_id(self.nonce.clone())
+            .cwt_id(self.nonce.as_octets().to_vec())
             .text_claim("cmd".into(), Value::Array(words));
         let claims =
             if self.dry { claims.text_claim("dry".into(), Value::Bool(true)) } else { claims };
         claims.build().to_vec().ok()
     }
-
-    /// The nonce in hexadecimal: what the log, the spool and the answer call this request.
-    #[must_use]
-    pub fn cti(&self) -> String {
-        hex(&self.nonce)
-    }
-}
-
-/// Octets in lower-case hexadecimal.
-#[must_use]
-pub fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// A whole, unsigned number of seconds.
@@ -125,7 +109,7 @@ mod tests {
             audience: "web1".into(),
             issued: Time::from_unix(1_763_665_351),
             expires: Time::from_unix(1_763_668_951),
-            nonce: vec![7; 16],
+            nonce: Nonce::new(vec![7; 16]).unwrap(),
             command: vec!["restart".into(), "nginx".into()],
             dry: false,
         }
@@ -152,8 +136,6 @@ mod tests {
         let cases = [
             ("empty audience", Request { audience: String::new(), ..request() }),
             ("no command", Request { command: vec![], ..request() }),
-            ("nonce of seven octets", Request { nonce: vec![1; 7], ..request() }),
-            ("nonce of 33 octets", Request { nonce: vec![1; 33], ..request() }),
             ("expires when issued", Request { expires: request().issued, ..request() }),
             ("expires in 2242", Request { expires: Time::END, ..request() }),
         ];
@@ -178,6 +160,12 @@ mod tests {
             let mut without = pairs.clone();
             without.remove(at);
             refused(without, "missing");
+            let mut long = pairs.clone();
+            long[at].1 = Value::Bytes(vec![1; 33]);
+            refused(long, "of 33 octets");
+            let mut short = pairs.clone();
+            short[at].1 = Value::Bytes(vec![1; 7]);
+            refused(short, "of seven octets");
             let mut ill_typed = pairs.clone();
             ill_typed[at].1 = Value::Bool(true);
             refused(ill_typed, "ill-typed");

@@ -13,11 +13,12 @@ use tempfile::NamedTempFile;
 
 use super::taking::{FileJournal, reserve, size};
 use super::{FileSpool, named, number, private};
-use crate::protocol::claim::{Admission, Spent, Spool};
+use crate::protocol::claim::{Spent, Spool};
 use crate::protocol::job::journal::Journal;
 use crate::protocol::job::name::Name;
 use crate::protocol::job::outcome::End;
 use crate::protocol::job::record::Record;
+use crate::protocol::rules::allowance::Admission;
 use crate::protocol::rules::keyring::Key;
 use crate::protocol::time::Here;
 use crate::protocol::time::Time;
@@ -42,7 +43,7 @@ impl FileSpool {
     /// Gives the claim its name: this is the moment in which a nonce is spent.
     fn name(&self, name: &Name, line: &[u8]) -> io::Result<Option<File>> {
         let file = self.nameless(line)?;
-        match DirBuilder::new().mode(0o700).create(self.bucket(name.hour)) {
+        match DirBuilder::new().mode(0o700).create(self.bucket(name.hour())) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -114,7 +115,7 @@ impl Spool for FileSpool {
             return Ok(Spent::Kept);
         };
         // or a fence has begun a new epoch, in a spool that may have been lost
-        if name.hour <= low_water || epoch != self.epoch {
+        if name.hour() <= low_water || epoch != self.epoch {
             let at = self.now();
             let end = End::Unrun;
             journal.append(&Record::Finished { at, end, duration: None, mail: None })?;

@@ -120,7 +120,7 @@ impl FileSpool {
     /// Makes a job durable: its file, its bucket and the spool.
     pub(super) fn sync(&self, name: &Name, file: &File) -> io::Result<()> {
         file.sync_all()?;
-        File::open(self.bucket(name.hour))?.sync_all()?;
+        File::open(self.bucket(name.hour()))?.sync_all()?;
         File::open(self.state.join("spool"))?.sync_all()
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::protocol::job::name::Name;
-use crate::protocol::job::state::{Answer, State};
+use super::name::Name;
+use super::state::{Answer, State};
 use crate::protocol::wire::cose::{Envelope, REQUEST_AAD};
 use crate::protocol::wire::request::Request;
 
@@ -34,10 +34,10 @@ impl<'a> History<'a> {
         json!({
             "job": self.name.to_string(),
             "received": state.received.unix(),
-            "key": self.name.key.as_str(),
-            "cti": self.name.cti,
+            "key": self.name.key().as_str(),
+            "cti": self.name.nonce().to_string(),
             "command": self.command,
-            "verdict": state.verdict,
+            "verdict": state.verdict.word(),
             "why": state.why,
             "started": state.started.as_ref().map(|(at, _)| at.unix()),
             "end": state.finished.as_ref().map(|finished| finished.end.word()),
@@ -68,8 +68,8 @@ impl fmt::Display for History<'_> {
         write!(
             f,
             "{received} {} {} {verdict} {end}, answer {}: {}",
-            self.name.key,
-            self.name.cti,
+            self.name.key(),
+            self.name.nonce(),
             self.answer(),
             self.command.escape_debug(),
         )
