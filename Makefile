@@ -31,17 +31,19 @@ build:
 
 install: | $(filter all build,$(MAKECMDGOALS))
 	@[ -x "$$(cat $(BUILT) 2>/dev/null)" ] || { echo "nothing is built: run make first, as the user who has the toolchain" >&2; exit 1; }
-	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(DOC)/docs
+	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(MAN)/man8 $(DOC)/docs
 	$(INSTALL) -m 0755 "$$(cat $(BUILT))" $(BIN)/netsysrq-mail.new
 	mv $(BIN)/netsysrq-mail.new $(BIN)/netsysrq-mail    # at once: a mail system may call it meanwhile
 	$(INSTALL) -m 0644 docs/netsysrq-mail.1 $(MAN)/man1/netsysrq-mail.1
 	$(INSTALL) -m 0644 docs/netsysrq-mail.toml.5 $(MAN)/man5/netsysrq-mail.toml.5
+	$(INSTALL) -m 0644 docs/netsysrq-mail.8 $(MAN)/man8/netsysrq-mail.8
 	$(INSTALL) -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(DOC)
 	$(INSTALL) -m 0644 docs/*.md docs/vectors.json $(DOC)/docs
 	cp -R --no-preserve=ownership examples $(DOC)
 
 uninstall:
-	rm -f $(BIN)/netsysrq-mail $(MAN)/man1/netsysrq-mail.1 $(MAN)/man5/netsysrq-mail.toml.5
+	rm -f $(BIN)/netsysrq-mail
+	rm -f $(MAN)/man1/netsysrq-mail.1 $(MAN)/man5/netsysrq-mail.toml.5 $(MAN)/man8/netsysrq-mail.8
 	rm -rf $(DOC)
 
 check:
