@@ -10,19 +10,18 @@ mod hosts;
 mod init;
 mod keygen;
 mod log;
+mod output;
 mod resume;
 mod sign;
 mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::exit::Tool;
-use crate::system::accounts;
 
 /// Runs one signed command for a mail, and answers it.
 #[derive(Debug, Parser)]
@@ -67,14 +66,11 @@ enum Verb {
 pub const TOOLS: [&str; 9] =
     ["sign", "keygen", "init", "check", "explain", "verify", "demo", "log", "resume"];
 
-/// Why not everything could be printed.
-static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
-
 /// Runs a tool, whose name and arguments `words` are.
 #[must_use]
 pub fn tool(words: impl Iterator<Item = OsString>) -> Tool {
     let done = run(words);
-    let Some(error) = UNPRINTED.get() else { return done };
+    let Some(error) = output::unprinted() else { return done };
     drop(writeln!(io::stderr(), "netsysrq-mail: standard output: {error}"));
     Tool::CannotTell
 }
@@ -88,7 +84,7 @@ fn run(words: impl Iterator<Item = OsString>) -> Tool {
             return Tool::Usage;
         }
         Err(help) => {
-            say(&help.to_string());
+            output::say(&help.to_string());
             return Tool::Yes;
         }
     };
@@ -113,25 +109,4 @@ fn run(words: impl Iterator<Item = OsString>) -> Tool {
         drop(writeln!(io::stderr(), "netsysrq-mail: {fault}"));
         tool
     })
-}
-
-/// Prints, for as long as somebody reads.
-fn say(text: &str) {
-    say_octets(text.as_bytes());
-}
-
-fn say_octets(octets: &[u8]) {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(octets).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(UNPRINTED.set(error)),
-        _ => {}
-    }
-}
-
-/// A path whose `~/` is the home directory that passwd gives us.
-fn home(path: &str) -> PathBuf {
-    match path.strip_prefix("~/") {
-        Some(rest) => Path::new(&accounts::own().home).join(rest),
-        None => path.into(),
-    }
 }

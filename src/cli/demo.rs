@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::say;
+use super::output::say;
 use crate::exit::Tool;
 
 /// Tells the story.

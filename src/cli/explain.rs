@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::say;
+use super::output::say;
 use crate::config::{self, Configuration};
 use crate::exit::Tool;
 use crate::protocol::refusal::{Refusal, Stop};

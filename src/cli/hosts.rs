@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::home;
 use crate::compose::hosts::Hosts;
 use crate::compose::verify::HostKey;
 use crate::protocol::wire::openssh;
+use crate::system::accounts;
 
 /// The operator's `hosts.toml`, if there is one.
 pub(super) fn read() -> Result<Hosts, String> {
@@ -57,4 +57,12 @@ pub(super) fn keys(file: Option<&Path>) -> Result<Vec<HostKey>, String> {
 /// A word to whoever looks on.
 pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr(), "netsysrq-mail: note: {text}"));
+}
+
+/// A path whose `~/` is the home directory that passwd gives us.
+pub(super) fn home(path: &str) -> PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => Path::new(&accounts::own().home).join(rest),
+        None => path.into(),
+    }
 }

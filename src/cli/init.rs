@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{keygen, say};
+use super::keygen;
+use super::output::say;
 use crate::config;
 use crate::exit::Tool;
 use crate::protocol::wire::openssh;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 
-use super::say;
+use super::output::say;
 use crate::exit::Tool;
 use crate::protocol::id::Id;
 use crate::protocol::wire::{openssh, secret};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::say;
+use super::output::say;
 use crate::config;
 use crate::exit::Tool;
 use crate::protocol::job::history::History;

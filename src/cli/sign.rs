@@ -13,7 +13,9 @@ use lettre::message::Mailbox as Address;
 use wait::Mailbox;
 use zeroize::Zeroizing;
 
-use super::{home, hosts, say, verify};
+use super::hosts::{self, home};
+use super::output::say;
+use super::verify;
 use crate::compose::hosts::Host;
 use crate::compose::keys::{self, Unusable};
 use crate::compose::link;

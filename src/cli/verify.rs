@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::{hosts, say, say_octets};
+use super::hosts;
+use super::output::{say, say_octets};
 use crate::compose::verify::{self, Found};
 use crate::exit::Tool;
 use crate::protocol::wire::answer::Statement;

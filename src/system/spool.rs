@@ -16,13 +16,14 @@
 //! under their locks, `spool/upkeep.rs` makes a spool and forgets what is past.
 
 mod claiming;
+mod file;
 mod number;
 mod taking;
 mod upkeep;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::protocol::job::name::Name;
 use crate::protocol::job::state::State;
 use crate::protocol::rules::policy::Ledger;
 use crate::protocol::time::Time;
+use file::{named, private};
 pub use taking::{FileJournal, Found};
 pub use upkeep::Made;
 
@@ -185,17 +187,6 @@ impl FileSpool {
     fn path(&self, name: &Name) -> PathBuf {
         self.bucket(name.hour()).join(name.file())
     }
-}
-
-/// An error with the file that it is about.
-fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
 }
 
 /// One user a spool: another would leave files that the first cannot read.

@@ -87,7 +87,8 @@ mod tests {
     const START: u64 = 1_763_665_351;
 
     fn ask(bucket: &mut Bucket, size: u32, after: u64) -> Admission {
-        let (left, admission) = bucket.take(size, 3600, Time::from_unix(START.saturating_add(after)));
+        let (left, admission) =
+            bucket.take(size, 3600, Time::from_unix(START.saturating_add(after)));
         *bucket = Bucket::from_octets(left.to_octets());
         admission
     }

@@ -11,8 +11,9 @@ use std::os::unix::fs::DirBuilderExt;
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
+use super::file::{named, private};
 use super::taking::{FileJournal, reserve, size};
-use super::{FileSpool, named, number, private};
+use super::{FileSpool, number};
 use crate::protocol::claim::{Spent, Spool};
 use crate::protocol::job::journal::Journal;
 use crate::protocol::job::name::Name;

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{named, private};
+use super::file::{named, private};
 
 /// How often a reader looks, and how long it waits in between: a writer may be held up in mid-copy.
 const LOOKS: u32 = 100;

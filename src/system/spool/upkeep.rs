@@ -12,7 +12,8 @@ use std::time::Duration;
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use super::{FileSpool, check_owner, number, private};
+use super::file::private;
+use super::{FileSpool, check_owner, number};
 use crate::protocol::job::journal;
 use crate::protocol::time::Time;
 use crate::system::{accounts, marker};
