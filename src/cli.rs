@@ -4,15 +4,21 @@
 
 mod check;
 pub mod deliver;
+#[cfg(feature = "compose")]
 mod demo;
 mod explain;
+#[cfg(feature = "compose")]
 mod hosts;
 mod init;
+mod key_file;
+#[cfg(feature = "compose")]
 mod keygen;
 mod log;
 mod output;
 mod resume;
+#[cfg(feature = "compose")]
 mod sign;
+#[cfg(feature = "compose")]
 mod verify;
 
 use std::ffi::OsString;
@@ -42,8 +48,10 @@ const AFTER_HELP: &str = "Without a verb, and with \"deliver\", a message is rea
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[cfg(feature = "compose")]
     /// Compose a request
     Sign(Box<sign::Options>),
+    #[cfg(feature = "compose")]
     /// Make a key, and print its stanza
     Keygen(keygen::Options),
     /// Make what is missing of configuration, host key and state
@@ -52,8 +60,10 @@ enum Verb {
     Check,
     /// Say what is in a message and what would be done; change nothing
     Explain,
+    #[cfg(feature = "compose")]
     /// Check an answer on standard input
     Verify(verify::Options),
+    #[cfg(feature = "compose")]
     /// Tell the whole story in a temporary directory
     Demo,
     /// Say what became of requests, newest first
@@ -81,6 +91,10 @@ fn run(words: impl Iterator<Item = OsString>) -> Tool {
         Err(error) if error.use_stderr() => {
             // a closed terminal has nobody to tell
             drop(error.print());
+            if !cfg!(feature = "compose") {
+                let absent = "sign, keygen, verify and demo are not in this build: it is a host's";
+                drop(writeln!(io::stderr(), "netsysrq-mail: note: {absent}"));
+            }
             return Tool::Usage;
         }
         Err(help) => {
@@ -91,16 +105,20 @@ fn run(words: impl Iterator<Item = OsString>) -> Tool {
     let CommandLine { config, json, verb } = line;
     let config = config.as_deref();
     let done = match verb {
+        #[cfg(feature = "compose")]
         Verb::Sign(options) => sign::run(&options, json).map_err(|fault| (fault, Tool::No)),
+        #[cfg(feature = "compose")]
         Verb::Keygen(options) => keygen::run(&options).map_err(|fault| (fault, Tool::No)),
         Verb::Init(options) => {
             init::run(&options, config).map_err(|fault| (fault, Tool::CannotTell))
         }
         Verb::Check => check::run(config, json).map_err(|fault| (fault, Tool::CannotTell)),
         Verb::Explain => explain::run(config, json).map_err(|fault| (fault, Tool::CannotTell)),
+        #[cfg(feature = "compose")]
         Verb::Verify(options) => {
             verify::run(&options, json).map_err(|fault| (fault, Tool::CannotTell))
         }
+        #[cfg(feature = "compose")]
         Verb::Demo => demo::run().map_err(|fault| (fault, Tool::No)),
         Verb::Log => log::run(config, json).map_err(|fault| (fault, Tool::CannotTell)),
         Verb::Resume(options) => Ok(resume::run(&options, config)),

@@ -169,6 +169,7 @@
 //! [`Job::take`]: protocol::take::Job::take
 
 pub mod cli;
+#[cfg(feature = "compose")]
 pub mod compose;
 pub mod config;
 pub mod exit;

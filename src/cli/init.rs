@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::keygen;
+use super::key_file;
 use super::output::say;
 use crate::config;
 use crate::exit::Tool;
@@ -91,8 +91,7 @@ fn make_config(path: &Path) -> Result<bool, String> {
         .replace("@HOST@", &host)
         .replace("@STATE@", &config::own_state().display().to_string())
         .replace("@KEY@", &directory.join("host_ed25519").display().to_string());
-    keygen::write_new(path, text.as_bytes())
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    key_file::write(path, &text)?;
     say(&format!("made {}: read it, it is yours to edit\n", path.display()));
     Ok(true)
 }
@@ -102,7 +101,7 @@ fn make_key(places: &Places) -> Result<bool, String> {
     if path.exists() {
         return Ok(false);
     }
-    keygen::new_key(path, &format!("netsysrq-mail@{}", places.name))?;
+    key_file::make(path, &format!("netsysrq-mail@{}", places.name))?;
     say(&format!("made {}: this host's key\n", path.display()));
     Ok(true)
 }

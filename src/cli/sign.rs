@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::hosts::{self, home};
 use super::output::say;
 use super::verify;
-use crate::compose::hosts::Host;
+use crate::compose::hosts::{Host, Hosts};
 use crate::compose::keys::{self, Unusable};
 use crate::compose::link;
 use crate::compose::sign::{self, Signed, Signer};
@@ -90,7 +90,9 @@ pub(super) struct Options {
 /// Signs, gives the request away, and waits for its answer if it is to.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     note_options_behind(&options.command);
-    let host = hosts::read()?.host.remove(&options.host).unwrap_or_default();
+    let mut hosts = hosts::read()?;
+    note_unlisted(&hosts, options);
+    let host = hosts.host.remove(&options.host).unwrap_or_default();
     let signed = sign(options, &host)?;
     // what is missing for the answer is said before the request has left
     let awaited = match &options.wait_answer {
@@ -116,6 +118,23 @@ fn note_options_behind(command: &[String]) {
     let flags = command.iter().filter_map(|word| word.strip_prefix("--")?.split('=').next());
     for flag in flags.filter(|flag| own.get_arguments().any(|own| own.get_long() == Some(flag))) {
         hosts::note(&format!("--{flag} stands behind the command, so it is an argument of it"));
+    }
+}
+
+/// The host decides, and `hosts.toml` may be behind: so this is a note, not an error.
+fn note_unlisted(hosts: &Hosts, options: &Options) {
+    let (asked, words) = (&options.host, options.command.join(" "));
+    let Some(host) = hosts.host.get(asked) else {
+        if !hosts.host.is_empty() {
+            let known: Vec<&str> = hosts.host.keys().map(String::as_str).collect();
+            hosts::note(&format!("hosts.toml has no host {asked:?}; it has {}", known.join(", ")));
+        }
+        return;
+    };
+    let listed = |command: &String| *command == words || options.command.first() == Some(command);
+    if !host.commands.is_empty() && !host.commands.iter().any(listed) {
+        let known = host.commands.join(", ");
+        hosts::note(&format!("hosts.toml has no command {words:?} for {asked}; it has {known}"));
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Host {
     pub key_id: Option<String>,
     /// The address that requests are mailed from.
     pub from: Option<String>,
-    /// The commands there are, for people to see.
+    /// The commands that this operator uses there; `sign` notes any other. None means that nobody keeps a list.
     #[serde(default)]
     pub commands: Vec<String>,
 }

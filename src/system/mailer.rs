@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, SmtpTransport, Transport as _};
 use rustix::fs::{Access, MemfdFlags, memfd_create};
 use tempfile::NamedTempFile;
@@ -159,7 +160,10 @@ impl Smtp {
     }
 
     fn transport(&self, deadline: Duration) -> io::Result<SmtpTransport> {
-        let mut builder = self.builder()?.port(self.port).timeout(Some(deadline));
+        let uname = rustix::system::uname();
+        let ourselves = ClientId::Domain(uname.nodename().to_string_lossy().into_owned());
+        let builder = self.builder()?.hello_name(ourselves);
+        let mut builder = builder.port(self.port).timeout(Some(deadline));
         if let Some((user, password)) = &self.credentials {
             builder =
                 builder.credentials(Credentials::new(user.clone(), password.as_str().to_owned()));
