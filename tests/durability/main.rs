@@ -13,7 +13,7 @@
 )]
 #![allow(dead_code, reason = "support is shared with the other suite")]
 
-#[path = "../it/support.rs"]
+#[path = "../program/support.rs"]
 mod support;
 
 mod clocks;

@@ -20,7 +20,7 @@
 
 #[path = "../durability/faketime.rs"]
 mod faketime;
-#[path = "../it/support.rs"]
+#[path = "../program/support.rs"]
 mod support;
 
 mod answers;
