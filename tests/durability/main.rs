@@ -13,11 +13,12 @@
 )]
 #![allow(dead_code, reason = "support is shared with the other suite")]
 
-#[path = "../program/support.rs"]
+#[path = "../support/site.rs"]
 mod support;
 
 mod clocks;
 mod crash;
+#[path = "../support/faketime.rs"]
 mod faketime;
 mod faults;
 mod keys;

@@ -18,9 +18,9 @@
 )]
 #![allow(dead_code, reason = "support is shared with the other suites")]
 
-#[path = "../durability/faketime.rs"]
+#[path = "../support/faketime.rs"]
 mod faketime;
-#[path = "../program/support.rs"]
+#[path = "../support/site.rs"]
 mod support;
 
 mod answers;

@@ -12,6 +12,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "../support/site.rs"]
 mod support;
 
 mod agent;
