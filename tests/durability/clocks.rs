@@ -13,11 +13,10 @@ use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::system::marker;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::faketime;
 use crate::faults::{
     Asked, DELIVER, message_ids, now, site, strace, traced, with_sendmail, write_seen,
 };
-use crate::support::{PROGRAM, Ran, Site, eventually, missing, run};
+use crate::support::{PROGRAM, Ran, Site, eventually, libfaketime, missing, run};
 
 /// Another clock for the program alone: what it starts has a cleared environment, and the right one.
 struct Clock {
@@ -26,7 +25,7 @@ struct Clock {
 
 impl Clock {
     fn new() -> Option<Self> {
-        let library = faketime::libfaketime()?;
+        let library = libfaketime()?;
         let clock = Self { library };
         let site = Site::without_spool();
         let mut sign = Command::new(PROGRAM);

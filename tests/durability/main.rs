@@ -13,13 +13,11 @@
 )]
 #![allow(dead_code, reason = "support is shared with the other suite")]
 
-#[path = "../support/site.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 mod clocks;
 mod crash;
-#[path = "../support/faketime.rs"]
-mod faketime;
 mod faults;
 mod keys;
 mod memory;

@@ -18,9 +18,7 @@
 )]
 #![allow(dead_code, reason = "support is shared with the other suites")]
 
-#[path = "../support/faketime.rs"]
-mod faketime;
-#[path = "../support/site.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 mod answers;

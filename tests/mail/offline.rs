@@ -5,11 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use netsysrq_mail::protocol::time::Time;
 
-use crate::faketime::libfaketime;
 use crate::host::{Host, INSTALLED};
 use crate::machine::Machine;
 use crate::outcomes::mail;
-use crate::support::eventually;
+use crate::support::{eventually, libfaketime};
 use crate::ways::{self, Way};
 
 const DAY: u64 = 24 * 3600;

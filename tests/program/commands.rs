@@ -679,7 +679,7 @@ fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_ru
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     unavailable("missing", "bin/program: there is no such file");
-    site.write_script("bin/program", &format!("#!/bin/sh\necho ran >>{root}/marks\n"));
+    site.write_program("bin/program", &format!("#!/bin/sh\necho ran >>{root}/marks\n"));
     mode(&program, 0o644);
     unavailable("not executable", "bin/program: not a program");
     mode(&program, 0o757);
@@ -710,7 +710,7 @@ fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_ru
 #[test]
 fn a_program_that_the_kernel_does_not_take_is_answered_as_not_started() {
     let site = Site::new();
-    let program = site.write_script("program", "#!/nowhere/interpreter\n");
+    let program = site.write_program("program", "#!/nowhere/interpreter\n");
     site.probe(&format!("run = [\"{}\"]", program.display()));
     let answer = site.ask(&["probe"]);
     let expected =
@@ -930,7 +930,7 @@ fn the_settling_time_passes_between_notice_and_command() {
 #[test]
 fn a_command_may_be_a_script_of_the_site() {
     let site = Site::new();
-    let script = site.write_script("script", "#!/bin/sh\necho \"$0 $# $1\"\n");
+    let script = site.write_program("script", "#!/bin/sh\necho \"$0 $# $1\"\n");
     site.probe(&format!("run = [\"{}\", \"a  b\"]", script.display()));
     assert_eq!(site.output(&[]), format!("{} 1 a  b\n", script.display()));
 }

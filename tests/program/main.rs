@@ -12,7 +12,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "../support/site.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 mod agent;
