@@ -1,12 +1,7 @@
 //! The vectors of `docs/vectors.json`, which another implementation made, against ours; and what `keys/` and
 //! `docs/protocol.md` say about them.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 

@@ -545,7 +545,8 @@ fn hostile_mails() -> Vec<(&'static str, String)> {
         ),
         ("quote marks", format!("Subject: x\n\n{marker}{}", ">".repeat(250_000))),
         ("initials before each marker", {
-            let initials = |n: usize| [n / 676, n / 26, n].map(|n| b'a' + (n % 26) as u8);
+            let initials =
+                |n: usize| [n / 676, n / 26, n].map(|n| b"abcdefghijklmnopqrstuvwxyz"[n % 26]);
             let quoted = |n| format!("{}> {marker}", String::from_utf8_lossy(&initials(n)));
             format!("Subject: x\n\n{}", (0..12_000).map(quoted).collect::<String>())
         }),
