@@ -13,9 +13,8 @@ use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::system::marker;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::faults::{
-    Asked, DELIVER, message_ids, now, site, strace, traced, with_sendmail, write_seen,
-};
+use crate::ground::{Asked, DELIVER, message_ids, now, site, with_sendmail, write_seen};
+use crate::strace::{strace, traced};
 use crate::support::{PROGRAM, Ran, Site, eventually, libfaketime, missing, run};
 
 /// Another clock for the program alone: what it starts has a cleared environment, and the right one.

@@ -30,7 +30,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper,
 };
 
-use crate::faults::write_seen;
+use crate::ground::write_seen;
 use crate::support::{PROGRAM, Site, eventually, message, missing, needed, run};
 
 /// What changes the world, or starts or ends a process. A question mark: not every machine has it.

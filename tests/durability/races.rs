@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use netsysrq_mail::protocol::job::Answer;
 
-use crate::faults::{Asked, message_ids, now, site, strace, traced, with_sendmail};
+use crate::ground::{Asked, message_ids, now, site, with_sendmail};
+use crate::strace::{strace, traced};
 use crate::support::{Site, eventually, run};
 
 /// A delivery that does not wait for its command.
