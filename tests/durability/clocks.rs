@@ -64,9 +64,9 @@ impl Clock {
 const HOUR: u64 = 3600;
 
 /// A request signed by a clock that is so many seconds ahead of ours, or behind it.
-fn signed(site: &Site, ahead: i64, ttl: &str) -> Asked {
-    let at = Time::from_unix(now().unix().saturating_add_signed(ahead)).to_string();
-    Asked::with(site, &["--issued-at", &at, "--ttl", ttl], &["count"])
+fn signed(site: &Site, ahead: i64, ttl: u64) -> Asked {
+    let at = Time::from_unix(now().unix().saturating_add_signed(ahead));
+    Asked::at(site, at, Duration::from_secs(ttl), &["count"])
 }
 
 /// A site that forgets a second after the end of a bucket, and was made long ago.
@@ -143,14 +143,14 @@ fn a_machine_that_wakes_in_1970_defers_claims_nothing_and_runs_it_when_its_clock
 fn a_request_from_the_future_is_deferred_and_claims_nothing_until_it_is_time() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
-    let ahead = signed(&site, 600, "1h");
+    let ahead = signed(&site, 600, HOUR);
     for _ in 0..2 {
         let ran = site.deliver(&ahead.mail);
         assert_eq!(ran.status, 75, "{ran:?}");
         assert!(ran.stderr.contains("reason=future"), "{ran:?}");
         assert_eq!((jobs(&site), number(&site, "seen")), (0, 0));
     }
-    let within_the_skew = signed(&site, 240, "1h");
+    let within_the_skew = signed(&site, 240, HOUR);
     assert_eq!(site.deliver(&within_the_skew.mail).status, 0);
     is_over(&site, &within_the_skew, 1);
     assert_eq!(clock.deliver(&site, "+400", &ahead).status, 0);
@@ -179,7 +179,8 @@ fn one_delivery_under_a_clock_of_2038_or_later_poisons_nothing() {
 #[test]
 fn a_signer_whose_clock_says_2038_poisons_nothing() {
     let site = site();
-    let asked = Asked::with(&site, &["--issued-at", "2038-02-01T00:00:00Z"], &["count"]);
+    let in_2038 = Time::from_unix(2_148_595_200);
+    let asked = Asked::at(&site, in_2038, Duration::from_secs(HOUR), &["count"]);
     let ran = site.deliver(&asked.mail);
     assert_eq!(ran.status, 75, "{ran:?}");
     assert_eq!((jobs(&site), number(&site, "seen"), asked.runs(&site)), (0, 0, 0));
@@ -196,7 +197,7 @@ fn an_allowance_fills_again_after_one_delivery_under_a_wrong_clock() {
     for _ in 0..2 {
         site.deliver(&Asked::new(&site, &["count"]).mail);
     }
-    let later = signed(&site, 7200, "1h");
+    let later = signed(&site, 7200, HOUR);
     let ran = clock.deliver(&site, "+2h", &later);
     assert!(ran.stderr.contains("accepted"), "two hours later: {ran:?}");
     assert_eq!(later.runs(&site), 1);
@@ -231,7 +232,7 @@ fn an_answer_is_not_given_up_for_one_wrong_clock() {
 #[test]
 fn an_expired_request_is_answered_once_and_never_run() {
     let site = forgetful();
-    for (ago, ttl) in [(-600, "1m"), (-4 * 3600, "1h")] {
+    for (ago, ttl) in [(-600, 60), (-4 * 3600, HOUR)] {
         let asked = signed(&site, ago, ttl);
         let ran = site.deliver(&asked.mail);
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -343,7 +344,7 @@ fn a_delivery_stopped_anywhere_while_another_runs_and_hours_are_forgotten_runs_n
                 assert_eq!(asked.runs(&site), usize::from(!named), "{what}: it has the lock");
             }
             // five hours later both clocks agree on that
-            let later = signed(&site, 5 * 3600, "1h");
+            let later = signed(&site, 5 * 3600, HOUR);
             assert_eq!(clock.deliver(&site, "+5h", &later).status, 0, "{what}");
             assert_eq!((later.runs(&site), number(&site, "seen")), (1, later.issued.unix()));
             let forgotten = !asked.job(&site).exists();
@@ -384,7 +385,7 @@ fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_i
     options.push("-einject=fsync:signal=KILL:when=4".to_owned());
     let stopped = Stopped::at(&site, &strace, &[], &options, &DELIVER, &asked.mail);
     assert_eq!(site.deliver(&asked.mail).status, 0);
-    let later = signed(&site, 5 * 3600, "1h");
+    let later = signed(&site, 5 * 3600, HOUR);
     assert_eq!(clock.deliver(&site, "+5h", &later).status, 0);
     assert_eq!(number(&site, "low-water"), asked.name.hour);
     assert_eq!(stopped.go_on().status, -1);
@@ -441,7 +442,7 @@ fn a_clock_that_jumps_inside_a_delivery_runs_nothing_twice_and_poisons_nothing()
 fn the_low_water_mark_is_on_the_disk_before_anything_is_removed_and_then_replays_are_too_old() {
     let Some(strace) = strace() else { return };
     let site = forgetful();
-    let old = signed(&site, -4 * 3600, "1h");
+    let old = signed(&site, -4 * 3600, HOUR);
     assert_eq!(site.deliver(&old.mail).status, 0);
     assert!(old.job(&site).exists());
     let new = Asked::new(&site, &["count"]);
@@ -467,7 +468,7 @@ fn a_bucket_that_owes_an_answer_is_kept_until_it_is_handed_over() {
     let site = with_sendmail();
     forget_soon(&site);
     site.write("mode", "75");
-    let old = signed(&site, -4 * 3600, "1h");
+    let old = signed(&site, -4 * 3600, HOUR);
     assert_eq!(site.deliver(&old.mail).status, 0);
     is_in_order(&site);
     assert!(old.job(&site).exists(), "it owes an answer");
@@ -485,7 +486,7 @@ fn a_prune_that_is_killed_between_mark_and_removal_lets_nothing_back_in() {
     let Some(strace) = strace() else { return };
     for nth in 1..=2 {
         let site = forgetful();
-        let old = signed(&site, -4 * 3600, "1h");
+        let old = signed(&site, -4 * 3600, HOUR);
         assert_eq!(site.deliver(&old.mail).status, 0);
         let new = Asked::new(&site, &["count"]);
         let kill = format!("-einject=unlinkat:signal=KILL:when={nth}");
@@ -509,10 +510,9 @@ fn a_debt_that_is_made_while_a_bucket_is_looked_through_is_not_forgotten() {
     forget_soon(&site);
     site.write("mode", "ok");
     // one that is over makes the bucket; a second one of the same hour comes while it is looked through
-    let issued = Time::from_unix((now().unix() / HOUR - 4) * HOUR).to_string();
-    let options = ["--issued-at", issued.as_str(), "--ttl", "30m"];
-    let (old, late) =
-        (Asked::with(&site, &options, &["count"]), Asked::with(&site, &options, &["count"]));
+    let issued = Time::from_unix((now().unix() / HOUR - 4) * HOUR);
+    let ask = || Asked::at(&site, issued, Duration::from_secs(1800), &["count"]);
+    let (old, late) = (ask(), ask());
     assert_eq!(old.name.hour, late.name.hour);
     assert_eq!(site.deliver(&old.mail).status, 0);
     let new = Asked::new(&site, &["count"]);

@@ -1,12 +1,15 @@
 //! What the tests of this suite share: a site that counts its runs, and a request that is followed through the spool.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use netsysrq_mail::protocol::cose::{Envelope, REQUEST_AAD};
+use netsysrq_mail::compose::keys;
+use netsysrq_mail::compose::sign::{self, Signer};
 use netsysrq_mail::protocol::id::Id;
 use netsysrq_mail::protocol::job::{Name, State};
 use netsysrq_mail::protocol::journal;
@@ -14,19 +17,22 @@ use netsysrq_mail::protocol::message::Candidate;
 use netsysrq_mail::protocol::record::Record;
 use netsysrq_mail::protocol::request::Request;
 use netsysrq_mail::protocol::time::Time;
+use rustix::process::Pid;
 
-use crate::support::{Site, message, waiting_for, write_script};
+use crate::support::{PROGRAM, Site, eventually, message, waiting_for, write_script};
 
 pub(crate) const DELIVER: [&str; 5] = ["deliver", "--verbose", "--wait", "--profile", "mailbox"];
 
-/// A site whose commands write down the nonce of whoever ran them into `runs`; `slow` waits until `go` is there.
+/// A site whose commands write down the nonce of each request that they are run for into `runs`; `slow` waits until `go`
+/// is there. Its keys are pressed into the file `trigger`.
 pub(crate) fn site() -> Site {
     let site = Site::new();
     let (root, wait) = (site.root().display().to_string(), waiting_for(&site.path("go")));
     site.configure(
         r#"allow     = ["ping", "help","#,
         r#"per_hour  = 1000000
-allow     = ["count", "large", "slow", "soon", "ping", "help","#,
+sysrq     = ["sub", "sisub", "mtw", "s"]
+allow     = ["count", "large", "slow", "soon", "last", "revoke", "reboot-safe", "poweroff-safe", "reboot-now", "ping", "help","#,
     );
     let config = site.read("config.toml");
     site.write(
@@ -36,6 +42,7 @@ allow     = ["count", "large", "slow", "soon", "ping", "help","#,
 [sysrq]
 trigger = "{root}/trigger"
 kmsg    = "{root}/kmsg"
+wait    = "10ms"
 settle  = "0s"
 
 [command.count]
@@ -49,11 +56,13 @@ output_limit = "200KiB"
 run = ["/bin/sh", "-c", "echo begin >>{root}/turns; echo $NETSYSRQ_CTI >>{root}/runs; {wait}; echo end >>{root}/turns"]
 
 [command.soon]
-run    = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs"]
+run    = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs; echo counted"]
 answer = "before"
 "#
         ),
     );
+    site.write("trigger", "");
+    site.write("kmsg", "");
     site
 }
 
@@ -104,23 +113,42 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Asks now, for an hour.
     pub(crate) fn new(site: &Site, command: &[&str]) -> Self {
-        Self::with(site, &[], command)
+        Self::at(site, now(), Duration::from_secs(3600), command)
     }
 
-    pub(crate) fn with(site: &Site, options: &[&str], command: &[&str]) -> Self {
-        let mail = message(&site.sign(options, command));
+    /// Signs without a process.
+    pub(crate) fn at(site: &Site, issued: Time, ttl: Duration, command: &[&str]) -> Self {
+        let mut nonce = vec![0; 16];
+        getrandom::fill(&mut nonce).unwrap();
+        let request = Request {
+            audience: "web1".into(),
+            issued,
+            expires: issued.after(ttl),
+            nonce,
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            dry: false,
+        };
+        let key = Id::new("alice").unwrap();
+        let name = Name { hour: request.expires.hour(), key: key.clone(), cti: request.cti() };
+        let seal = keys::read(&site.read("alice"), None).unwrap();
+        let signed = sign::sign(request, &key, Signer::Own(&seal)).unwrap();
+        let mail = message(&signed.text());
         let found = Candidate::find(mail.as_bytes()).candidates.into_iter().next().unwrap();
-        let cose = found.into_octets();
-        let envelope = Envelope::open(&cose, REQUEST_AAD).unwrap();
-        let request = Request::decode(envelope.unverified_payload()).unwrap();
-        let key = Id::new(std::str::from_utf8(envelope.kid()).unwrap()).unwrap();
-        let name = Name { hour: request.expires.hour(), key, cti: request.cti() };
-        Self { mail, name, cose, issued: request.issued }
+        Self { mail, name, cose: found.into_octets(), issued }
+    }
+
+    /// Its mail, for a program's standard input.
+    pub(crate) fn as_stdin(&self) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(self.mail.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        file
     }
 
     pub(crate) fn job(&self, site: &Site) -> PathBuf {
-        site.path("state/spool").join(self.name.hour.to_string()).join(self.name.file())
+        site.path(&format!("state/spool/{}", self.name))
     }
 
     /// What the journal says; nothing if there is none, or none that can be read.
@@ -207,4 +235,120 @@ pub(crate) fn message_ids(mails: &[String]) -> Vec<String> {
     ids.sort();
     ids.dedup();
     ids
+}
+
+/// Whether a program waits for its runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Detached,
+    Wait,
+}
+
+/// A site on a machine that can be started again.
+pub(crate) struct Ground {
+    pub(crate) site: Site,
+    boots: AtomicU64,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        Self { site: site(), boots: AtomicU64::new(0) }
+    }
+
+    /// What the spool knows of a request: nothing, if it is not claimed.
+    pub(crate) fn state(&self, asked: &Asked) -> Option<State> {
+        let known = || asked.state(&self.site).unwrap_or_else(|| panic!("{}: unread", asked.name));
+        asked.job(&self.site).exists().then(known)
+    }
+
+    pub(crate) fn config(&self) -> String {
+        self.site.path("config.toml").display().to_string()
+    }
+
+    pub(crate) fn deliver_words(&self, mode: Mode) -> Vec<String> {
+        let config = self.config();
+        let words = ["deliver", "--profile", "mailbox", "--config", &config, "--wait"];
+        let count = if mode == Mode::Wait { words.len() } else { words.len() - 1 };
+        words[..count].iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn resume_words(&self, mode: Mode) -> Vec<String> {
+        let config = self.config();
+        let words = ["resume", "--config", &config, "--wait"];
+        let count = if mode == Mode::Wait { words.len() } else { words.len() - 1 };
+        words[..count].iter().map(ToString::to_string).collect()
+    }
+
+    /// Another boot's id, as a file to be laid over the kernel's.
+    pub(crate) fn reboot(&self) -> PathBuf {
+        let n = self.boots.fetch_add(1, Ordering::Relaxed);
+        let file = self.site.path("boot");
+        fs::write(&file, format!("00000000-0000-4000-8000-{n:012}\n")).unwrap();
+        file
+    }
+
+    pub(crate) fn deliver(&self, asked: &Asked, mode: Mode, boot: Option<&Path>) -> i32 {
+        let mut command = in_boot(PROGRAM, boot);
+        command.args(self.deliver_words(mode));
+        quiet(&mut command, asked.as_stdin());
+        command.status().unwrap().code().unwrap_or(-1)
+    }
+
+    pub(crate) fn resume(&self, boot: Option<&Path>) -> i32 {
+        let mut command = in_boot(PROGRAM, boot);
+        command.args(self.resume_words(Mode::Wait));
+        quiet(&mut command, null());
+        command.status().unwrap().code().unwrap_or(-1)
+    }
+
+    /// Resumes until a request is over.
+    pub(crate) fn resume_to_the_end(&self, asked: &Asked, boot: Option<&Path>) -> State {
+        let mut over = None;
+        eventually(&format!("{} is over", asked.name), || {
+            let status = self.resume(boot);
+            over = self.state(asked).filter(State::is_over);
+            over.is_some() && status == 0
+        });
+        over.unwrap()
+    }
+
+    /// Waits until no process names this site any more.
+    pub(crate) fn is_quiet(&self) {
+        let root = self.site.root().display().to_string();
+        eventually("every process of the site has ended", || {
+            processes().iter().all(|(_, words)| !words.contains(&root))
+        });
+    }
+}
+
+/// A program, in another boot if there is one.
+pub(crate) fn in_boot(program: &str, boot: Option<&Path>) -> Command {
+    let Some(boot) = boot else { return Command::new(program) };
+    let mut command = Command::new("/usr/bin/unshare");
+    let script = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+    command.args(["-m", "/bin/sh", "-c", script]).arg(boot).arg(program);
+    command
+}
+
+pub(crate) fn quiet(command: &mut Command, stdin: File) {
+    command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+}
+
+pub(crate) fn null() -> File {
+    File::open("/dev/null").unwrap()
+}
+
+/// All processes, and their command lines.
+pub(crate) fn processes() -> Vec<(Pid, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let Some(pid) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace('\0', " ");
+        found.extend(Pid::from_raw(pid).map(|pid| (pid, words)));
+    }
+    found
 }

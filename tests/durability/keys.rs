@@ -2,24 +2,8 @@
 
 use std::fs;
 
-use crate::support::{Site, message};
-
-/// A site whose trigger is a file, and whose keys may be pressed by `alice`.
-pub(crate) fn site() -> Site {
-    let site = Site::new();
-    site.write("trigger", "");
-    site.write("kmsg", "");
-    let root = site.root().display().to_string();
-    site.configure(
-        "[key.pager]",
-        &format!(
-            "sysrq = [\"sub\", \"sisub\", \"mtw\", \"s\"]\n\n[sysrq]\ntrigger = \"{root}/trigger\"\n\
-             kmsg = \"{root}/kmsg\"\nwait = \"100ms\"\nsettle = \"0s\"\n\n[key.pager]"
-        ),
-    );
-    site.configure(r#"allow     = ["ping", "help","#, r#"allow     = ["reboot-safe", "poweroff-safe", "reboot-now", "last", "revoke", "ping", "help","#);
-    site
-}
+use crate::ground::site;
+use crate::support::message;
 
 #[test]
 fn a_drastic_sequence_is_announced_pressed_once_and_answered() {

@@ -1,6 +1,6 @@
 //! What the spool remembers: `last`, `revoke`, `log`, and whoever is notified.
 
-use crate::keys::site;
+use crate::ground::site;
 use crate::support::message;
 
 #[test]
