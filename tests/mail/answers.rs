@@ -4,7 +4,7 @@ use crate::host::{HOLDER, Host};
 use crate::machine::{Machine, SINK};
 use crate::outcomes::mail;
 use crate::support::eventually;
-use crate::ways::{Way, exim, opensmtpd, postfix};
+use crate::ways::{Way, exim, opensmtpd, postfix, send_by_smtp};
 
 /// The envelope sender with which a mail left that was given to sendmail with this `-f`, and sendmail's status.
 fn sent_from(machine: &Machine, user: &str, sender: &str) -> (i32, Option<String>) {
@@ -93,12 +93,12 @@ fn with_responder(responder: fn(&Machine), test: fn(&Machine, &Host<'_>)) {
     // it does answer people
     let stranger = "somebody@example.org";
     let hello = mail("hello\n").replace("them@", "netsysrq@");
-    (way.send)(&machine, stranger, &["netsysrq@example.net"], hello.as_bytes());
+    send_by_smtp(&machine, stranger, &["netsysrq@example.net"], hello.as_bytes());
     eventually("the stranger is answered", || machine.sunk().len() == 1);
     assert_eq!(machine.sunk()[0].to, stranger);
 
     let request = mail(&host.sign(&["mark"]));
-    (way.send)(&machine, HOLDER, &["alice@example.net"], request.as_bytes());
+    send_by_smtp(&machine, HOLDER, &["alice@example.net"], request.as_bytes());
     eventually("the answer is in its mailbox", || answers_in(&machine, "netsysrq") == 1);
     eventually("nothing is under way", || !(way.holds_mail)(&machine));
     test(&machine, &host);
@@ -187,10 +187,10 @@ fn an_answer_that_is_delivered_to_the_filter_itself_is_not_answered() {
     let way = &postfix::PROCMAIL;
     let Some(machine) = Machine::start(way.layers) else { return };
     let host = Host::set_up(&machine, way.user, way.restart);
-    host.write_config(&host.config().replace(HOLDER, way.address));
+    host.write_config(&host.config().replace(HOLDER, &way.address()));
     (way.set_up)(&machine);
     let request = mail(&host.sign(&["mark"]));
-    (way.send)(&machine, HOLDER, &[way.address], request.as_bytes());
+    send_by_smtp(&machine, HOLDER, &[&way.address()], request.as_bytes());
     eventually("the answer is in the mailbox", || answers_in(&machine, "alice") == 1);
     eventually("nothing is under way", || !(way.holds_mail)(&machine));
     assert_eq!((answers_in(&machine, "alice"), host.marks(), host.calls()), (1, 1, 1));
