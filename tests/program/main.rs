@@ -9,10 +9,11 @@ mod support;
 
 mod agent;
 mod bad_config;
-mod bad_mail;
 mod callers;
 mod commands;
 mod fixtures;
+mod hostile_input;
+mod hostile_input;
 mod interop;
 mod operator;
 mod pages;
