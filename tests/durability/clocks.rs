@@ -295,11 +295,7 @@ impl Stopped {
     fn go_on(mut self) -> Ran {
         kill_process(self.pid, Signal::CONT).unwrap();
         let output = self.child.take().unwrap().wait_with_output().unwrap();
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(&output)
     }
 }
 

@@ -12,7 +12,7 @@ mod bad_config;
 mod callers;
 mod commands;
 mod fixtures;
-mod hostile_input;
+mod forgeries;
 mod hostile_input;
 mod interop;
 mod operator;

@@ -1,8 +1,8 @@
 //! Processes: the program under test, how a command is run, and how to wait for what a process does.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -16,8 +16,23 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-/// Runs a command with `stdin`; a death by signal is status -1.
+impl Ran {
+    pub(crate) fn of(output: &Output) -> Self {
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs a command with `stdin`, which it need not read; a death by signal is status -1.
 pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Ran {
+    run_fed(command, stdin.to_vec()).0
+}
+
+/// Runs a command with `stdin`, and says whether it took all of it.
+pub(crate) fn run_fed(command: &mut Command, stdin: Vec<u8>) -> (Ran, io::Result<()>) {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -25,16 +40,11 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Ran {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut input = child.stdin.take().unwrap();
-    let stdin = stdin.to_vec();
     // a program that does not read must not stop the test
-    let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
+    let writer = std::thread::spawn(move || input.write_all(&stdin));
     let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    Ran {
-        status: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    let taken = writer.join().unwrap();
+    (Ran::of(&output), taken)
 }
 
 /// Waits for something that another process is about to do, on a machine that may do much else.
