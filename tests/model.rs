@@ -893,13 +893,14 @@ fn find_out(flaw: Flaw, budget: Budget, promise: &'static str) {
 
 const KINDS: [Kind; 3] = [Kind::Command, Kind::Announced, Kind::Denied];
 
+/// A request is forgotten if it is claimed and never answered.
 #[test]
-fn no_order_of_crashes_runs_a_request_twice_or_leaves_it_unanswered() {
+fn no_order_of_crashes_repeats_or_forgets_a_request() {
     KINDS.into_iter().for_each(|kind| explore("crashes", kind, CRASHES));
 }
 
 #[test]
-fn no_request_and_no_answer_gets_too_old_to_be_told_of() {
+fn no_request_or_answer_is_ever_too_old_to_tell() {
     KINDS.into_iter().for_each(|kind| explore("late", kind, LATE));
 }
 

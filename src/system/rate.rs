@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_gives_its_size_then_one_answered_refusal_an_hour_and_fills_again() {
+    fn an_empty_bucket_answers_once_an_hour_and_fills_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("alice");
         let start = 1_763_665_351;

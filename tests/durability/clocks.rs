@@ -109,8 +109,9 @@ fn is_in_order(site: &Site) {
 
 // ---------------------------------------------------------------- one wrong clock
 
+/// The signer's clock and ours agreed on that time.
 #[test]
-fn a_clock_that_went_back_is_overruled_by_the_time_that_two_clocks_agreed_on() {
+fn a_clock_set_back_loses_to_the_time_last_seen() {
     let Some(clock) = Clock::new() else { return };
     for time in ["-2h", "@1970-01-01 00:10:00", "@2001-09-09 01:46:40"] {
         let site = site();
@@ -127,7 +128,7 @@ fn a_clock_that_went_back_is_overruled_by_the_time_that_two_clocks_agreed_on() {
 }
 
 #[test]
-fn a_machine_that_wakes_in_1970_defers_claims_nothing_and_runs_it_when_its_clock_is_set() {
+fn a_machine_in_1970_defers_until_its_clock_is_set() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);
@@ -140,7 +141,7 @@ fn a_machine_that_wakes_in_1970_defers_claims_nothing_and_runs_it_when_its_clock
 }
 
 #[test]
-fn a_request_from_the_future_is_deferred_and_claims_nothing_until_it_is_time() {
+fn a_request_from_the_future_is_deferred_until_its_time() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
     let ahead = signed(&site, 600, HOUR);
@@ -204,7 +205,7 @@ fn an_allowance_fills_again_after_one_delivery_under_a_wrong_clock() {
 }
 
 #[test]
-fn an_answer_is_tried_again_after_a_try_under_a_wrong_clock() {
+fn an_answer_tried_under_a_wrong_clock_is_tried_again() {
     let Some(clock) = Clock::new() else { return };
     let site = with_sendmail();
     site.write("mode", "75");
@@ -242,7 +243,7 @@ fn an_expired_request_is_answered_once_and_never_run() {
 }
 
 #[test]
-fn a_request_that_expires_between_its_claim_and_its_resume_is_answered_and_not_run() {
+fn a_claim_that_expires_before_its_resume_is_only_answered() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);
@@ -324,8 +325,9 @@ fn stop_at((call, nth): (&str, usize)) -> Vec<String> {
     vec![format!("-etrace={call}"), format!("-einject={call}:signal=STOP:when={nth}")]
 }
 
+/// Meanwhile the same mail may come a second time, and the hour of its request is forgotten.
 #[test]
-fn a_delivery_stopped_anywhere_while_another_runs_and_hours_are_forgotten_runs_nothing_twice() {
+fn a_delivery_stopped_anywhere_for_hours_runs_nothing_twice() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
     for point in CLAIM {
         for twin in [true, false] {
@@ -370,8 +372,9 @@ fn a_delivery_stopped_anywhere_while_another_runs_and_hours_are_forgotten_runs_n
     }
 }
 
+/// Its delivery was killed before it saw that it was too late.
 #[test]
-fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_is_not_taken_up() {
+fn a_claim_made_too_late_is_answered_and_never_run() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
     let site = forgetful();
     let asked = Asked::new(&site, &["count"]);
@@ -399,8 +402,9 @@ fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_i
     assert!(second.contains(unavailable) && !first.contains(unavailable), "{second}");
 }
 
+/// Nothing runs twice, and the requests that come after it are not refused.
 #[test]
-fn a_clock_that_jumps_inside_a_delivery_runs_nothing_twice_and_poisons_nothing() {
+fn a_clock_that_jumps_during_a_delivery_does_no_harm() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
     for (n, point) in CLAIM.into_iter().enumerate() {
         let jump = ["+3h", "@2038-02-01 00:00:00", "@1970-01-02 00:00:00", "-3h"][n % 4];
@@ -434,8 +438,9 @@ fn a_clock_that_jumps_inside_a_delivery_runs_nothing_twice_and_poisons_nothing()
 
 // ---------------------------------------------------------------- forgetting
 
+/// From then on replays are too old.
 #[test]
-fn the_low_water_mark_is_on_the_disk_before_anything_is_removed_and_then_replays_are_too_old() {
+fn the_low_water_mark_is_synced_before_anything_is_removed() {
     let Some(strace) = strace() else { return };
     let site = forgetful();
     let old = signed(&site, -4 * 3600, HOUR);
@@ -460,7 +465,7 @@ fn the_low_water_mark_is_on_the_disk_before_anything_is_removed_and_then_replays
 }
 
 #[test]
-fn a_bucket_that_owes_an_answer_is_kept_until_it_is_handed_over() {
+fn a_bucket_that_owes_an_answer_is_not_forgotten() {
     let site = with_sendmail();
     forget_soon(&site);
     site.write("mode", "75");
@@ -478,7 +483,7 @@ fn a_bucket_that_owes_an_answer_is_kept_until_it_is_handed_over() {
 }
 
 #[test]
-fn a_prune_that_is_killed_between_mark_and_removal_lets_nothing_back_in() {
+fn a_prune_killed_before_it_removes_lets_nothing_back_in() {
     let Some(strace) = strace() else { return };
     for nth in 1..=2 {
         let site = forgetful();
@@ -500,7 +505,7 @@ fn a_prune_that_is_killed_between_mark_and_removal_lets_nothing_back_in() {
 }
 
 #[test]
-fn a_debt_that_is_made_while_a_bucket_is_looked_through_is_not_forgotten() {
+fn a_debt_made_during_a_prune_is_not_forgotten() {
     let Some(strace) = strace() else { return };
     let site = with_sendmail();
     forget_soon(&site);

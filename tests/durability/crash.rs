@@ -694,7 +694,7 @@ fn ready() -> bool {
     true
 }
 
-/// All points of a kind and a mode.
+/// All points of a kind and a mode: everything is done once at most, and everybody is answered.
 fn survive(kind: Kind, mode: Mode) {
     if !ready() {
         return;
@@ -748,12 +748,12 @@ fn survive(kind: Kind, mode: Mode) {
 }
 
 #[test]
-fn a_command_run_inline_is_run_once_and_answered_wherever_we_are_killed() {
+fn an_inline_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Command, Mode::Wait);
 }
 
 #[test]
-fn a_detached_command_is_run_once_and_answered_wherever_we_are_killed() {
+fn a_detached_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Command, Mode::Detached);
 }
 
@@ -768,12 +768,12 @@ fn a_detached_denial_is_answered_wherever_we_are_killed() {
 }
 
 #[test]
-fn an_expired_request_is_answered_and_not_run_wherever_we_are_killed() {
+fn expired_requests_are_only_answered_wherever_we_are_killed() {
     survive(Kind::Expired, Mode::Wait);
 }
 
 #[test]
-fn a_detached_expired_request_is_answered_and_not_run_wherever_we_are_killed() {
+fn detached_expired_requests_are_only_answered_wherever_we_are_killed() {
     survive(Kind::Expired, Mode::Detached);
 }
 
@@ -788,12 +788,12 @@ fn detached_keys_are_pressed_once_and_answered_wherever_we_are_killed() {
 }
 
 #[test]
-fn a_command_announced_before_it_is_run_once_and_answered_wherever_we_are_killed() {
+fn an_announced_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Before, Mode::Wait);
 }
 
 #[test]
-fn a_detached_command_announced_before_it_is_run_once_and_answered_wherever_we_are_killed() {
+fn a_detached_announced_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Before, Mode::Detached);
 }
 
@@ -807,8 +807,9 @@ fn a_detached_ping_is_answered_wherever_we_are_killed() {
     survive(Kind::Ping, Mode::Detached);
 }
 
+/// Its mails say that the keys are being pressed, and that the machine is back up.
 #[test]
-fn a_reboot_killed_right_after_its_last_key_is_pressed_once_and_told_as_pressing_and_back_up() {
+fn a_reboot_killed_after_its_last_key_is_pressed_once() {
     if !ready() {
         return;
     }
@@ -948,7 +949,7 @@ impl Pace {
 }
 
 #[test]
-fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_unanswered() {
+fn random_kills_under_load_run_nothing_twice_and_answer_everybody() {
     let count = if long() { 10_000 } else { 500 };
     let seed = std::env::var("NETSYSRQ_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| {

@@ -328,35 +328,35 @@ impl Sweep {
 }
 
 #[test]
-fn a_delivery_that_is_refused_any_one_call_loses_nothing_and_runs_nothing_twice() {
+fn a_delivery_refused_any_one_call_loses_and_repeats_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Delivery, "count") {
         sweep.every_call_refused_once();
     }
 }
 
 #[test]
-fn a_delivery_whose_disk_or_descriptors_are_gone_from_any_call_on_loses_nothing() {
+fn a_delivery_out_of_disk_or_descriptors_loses_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Delivery, "count") {
         sweep.everything_refused_from_a_call_on();
     }
 }
 
 #[test]
-fn a_resume_that_is_refused_any_one_call_loses_nothing_and_runs_nothing_twice() {
+fn a_resume_refused_any_one_call_loses_and_repeats_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Resume, "soon") {
         sweep.every_call_refused_once();
     }
 }
 
 #[test]
-fn a_resume_whose_disk_or_descriptors_are_gone_from_any_call_on_loses_nothing() {
+fn a_resume_out_of_disk_or_descriptors_loses_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Resume, "count") {
         sweep.everything_refused_from_a_call_on();
     }
 }
 
 #[test]
-fn a_write_that_the_disk_only_pretends_to_take_is_never_run_from() {
+fn a_pretended_write_never_lets_an_unclaimed_command_run() {
     let Some(strace) = strace() else { return };
     let site = site();
     for nth in 1..=4 {
@@ -380,7 +380,7 @@ fn a_write_that_the_disk_only_pretends_to_take_is_never_run_from() {
 }
 
 #[test]
-fn a_file_size_limit_cuts_a_write_short_and_the_journal_stays_whole() {
+fn a_file_size_limit_leaves_the_journal_whole() {
     let site = site();
     // blocks of 512 octets: the first holds claim and start, not the answer
     let asked = Asked::new(&site, &["count"]);
@@ -461,7 +461,7 @@ fn a_command_that_cannot_be_started_is_answered_as_such_once() {
 }
 
 #[test]
-fn a_quota_that_is_used_up_is_met_like_a_full_disk() {
+fn a_spent_quota_is_treated_like_a_full_disk() {
     let Some(strace) = strace() else { return };
     let site = site();
     // a claim gives up the reserve
@@ -530,7 +530,7 @@ fn unmade() -> Site {
 }
 
 #[test]
-fn a_full_disk_takes_a_request_and_its_answer_from_the_reserve() {
+fn on_a_full_disk_the_reserve_holds_request_and_answer() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -564,7 +564,7 @@ sh ask count >three; give three
 }
 
 #[test]
-fn an_output_that_a_full_disk_has_no_room_for_is_left_out_and_the_answer_says_so() {
+fn output_that_a_full_disk_cannot_hold_is_left_out() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -588,7 +588,7 @@ cat state/spool/*/alice.* | cut -d' ' -f3 | xargs
 }
 
 #[test]
-fn a_disk_without_room_even_for_a_claim_claims_nothing_and_says_so() {
+fn without_room_for_a_claim_a_request_is_deferred() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -609,8 +609,9 @@ give one
     assert_eq!((site.read("runs").lines().count(), site.answers().len()), (1, 1));
 }
 
+/// The reserve gives its inodes up.
 #[test]
-fn a_disk_that_is_out_of_inodes_takes_a_request_from_the_reserve() {
+fn a_disk_out_of_inodes_still_takes_a_request() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -661,7 +662,7 @@ fn is_owed_and_then_sent_once(
 }
 
 #[test]
-fn a_sendmail_that_dies_or_refuses_is_asked_again_when_it_is_due() {
+fn a_sendmail_that_dies_or_refuses_is_asked_again_later() {
     for mode in ["75", "1", "die", "half"] {
         let site = with_sendmail();
         site.write("mode", mode);
@@ -676,7 +677,7 @@ fn a_sendmail_that_dies_or_refuses_is_asked_again_when_it_is_due() {
 }
 
 #[test]
-fn a_sendmail_that_hangs_is_stopped_after_a_minute_and_asked_again() {
+fn a_sendmail_that_hangs_is_stopped_and_asked_again() {
     let site = with_sendmail();
     site.write("mode", "hang-once");
     let asked = Asked::new(&site, &["count"]);
@@ -692,7 +693,7 @@ fn a_sendmail_that_hangs_is_stopped_after_a_minute_and_asked_again() {
 }
 
 #[test]
-fn a_sendmail_that_hangs_on_a_notice_holds_up_the_command_for_ten_seconds_and_no_more() {
+fn a_notice_that_hangs_delays_a_command_by_ten_seconds() {
     let site = with_sendmail();
     site.write("mode", "hang-once");
     let asked = Asked::new(&site, &["soon"]);
@@ -705,8 +706,9 @@ fn a_sendmail_that_hangs_on_a_notice_holds_up_the_command_for_ten_seconds_and_no
     assert_eq!((asked.runs(&site), site.answers().len()), (1, 1), "the result alone");
 }
 
+/// What was claimed before is answered once it is back.
 #[test]
-fn a_sendmail_that_does_not_exist_defers_and_what_was_claimed_before_is_answered_later() {
+fn without_its_sendmail_the_program_defers_and_answers_later() {
     let site = with_sendmail();
     site.write("mode", "75");
     let before = Asked::new(&site, &["count"]);
@@ -834,7 +836,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn a_mail_server_that_drops_or_rejects_at_any_step_gets_the_answer_later_and_once() {
+fn a_server_failing_at_any_step_gets_the_answer_later() {
     let server = Server::start();
     let site = site();
     site.configure("transport   = \"file\"", "transport   = \"smtp\"");
@@ -872,7 +874,7 @@ fn a_mail_server_that_drops_or_rejects_at_any_step_gets_the_answer_later_and_onc
 }
 
 #[test]
-fn an_answer_that_nobody_takes_for_five_days_is_given_up_and_that_is_logged() {
+fn an_answer_nobody_takes_for_five_days_is_given_up() {
     let Some(strace) = strace() else { return };
     let site = with_sendmail();
     site.write("mode", "75");
@@ -926,7 +928,7 @@ fn an_answer_is_not_given_up_before_it_was_offered_once() {
 // ---------------------------------------------------------------- files that are damaged
 
 #[test]
-fn a_job_file_cut_at_any_octet_is_run_only_if_its_start_is_not_in_it() {
+fn a_truncated_job_runs_only_if_its_start_is_lost() {
     let site = site();
     let asked = Asked::new(&site, &["say", "the words"]);
     assert_eq!(site.deliver(&asked.mail).status, 0);
@@ -961,8 +963,9 @@ fn a_job_file_cut_at_any_octet_is_run_only_if_its_start_is_not_in_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Nothing but what was asked for, and that once at most.
 #[test]
-fn a_job_file_with_any_bit_flipped_runs_nothing_but_what_was_asked_and_that_once() {
+fn a_job_with_a_flipped_bit_runs_nothing_else() {
     let site = site();
     let asked = Asked::new(&site, &["count"]);
     assert_eq!(site.deliver(&asked.mail).status, 0);
@@ -994,7 +997,7 @@ fn a_job_file_with_any_bit_flipped_runs_nothing_but_what_was_asked_and_that_once
 }
 
 #[test]
-fn a_marker_that_is_cut_or_has_a_bit_flipped_defers_everything() {
+fn a_damaged_marker_defers_everything() {
     let site = site();
     let asked = Asked::new(&site, &["count"]);
     let marker = site.path("state/marker");
@@ -1025,7 +1028,7 @@ fn a_marker_that_is_cut_or_has_a_bit_flipped_defers_everything() {
 }
 
 #[test]
-fn a_job_that_is_damaged_is_left_alone_and_the_log_says_so_at_each_resume() {
+fn a_damaged_job_is_left_alone_and_logged_each_time() {
     let Some(strace) = strace() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);
@@ -1058,7 +1061,7 @@ fn a_job_under_another_name_is_not_run() {
 }
 
 #[test]
-fn a_job_that_cannot_be_taken_up_does_not_hold_up_the_others() {
+fn a_job_that_cannot_be_resumed_holds_up_no_other() {
     let site = site();
     let good = Asked::new(&site, &["count"]);
     for strange in ["open to others", "a symbolic link", "a directory", "damaged"] {
@@ -1095,7 +1098,7 @@ fn a_job_that_cannot_be_taken_up_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_replay_whose_job_cannot_be_taken_up_is_deferred_and_the_log_says_why() {
+fn a_replay_whose_job_cannot_be_resumed_is_deferred() {
     let Some(strace) = strace() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);

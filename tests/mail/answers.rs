@@ -50,7 +50,7 @@ fn both_spellings_are_the_null_sender_to_opensmtpd() {
 
 /// Its sendmail says 75 and keeps the mail all the same: it would be answered twice, if it were sent again.
 #[test]
-fn opensmtpd_that_is_down_forgets_a_mail_of_one_spelling_and_keeps_one_of_the_other() {
+fn opensmtpd_while_down_keeps_mail_of_one_spelling_only() {
     let way = &opensmtpd::MDA;
     let Some(machine) = Machine::start(way.layers) else { return };
     (way.set_up)(&machine);
@@ -183,7 +183,7 @@ fn a_responder_that_answers_whatever_comes_is_not_answered() {
 }
 
 #[test]
-fn an_answer_that_is_delivered_to_the_filter_itself_is_not_answered() {
+fn an_answer_delivered_to_the_filter_is_not_answered() {
     let way = &postfix::PROCMAIL;
     let Some(machine) = Machine::start(way.layers) else { return };
     let host = Host::set_up(&machine, way.user, way.restart);

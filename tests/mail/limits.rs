@@ -78,16 +78,16 @@ fn bare_name(way: &Way) {
 }
 
 #[test]
-fn postfix_finds_a_bare_name_in_usr_bin_and_not_in_usr_local_bin() {
+fn postfix_finds_a_bare_name_in_usr_bin_alone() {
     bare_name(&postfix::FORWARD);
 }
 
 #[test]
-fn exim_finds_a_bare_name_in_usr_bin_and_not_in_usr_local_bin() {
+fn exim_finds_a_bare_name_in_usr_bin_alone() {
     bare_name(&exim::FORWARD);
 }
 
 #[test]
-fn opensmtpd_finds_a_bare_name_in_usr_bin_and_not_in_usr_local_bin() {
+fn opensmtpd_finds_a_bare_name_in_usr_bin_alone() {
     bare_name(&opensmtpd::FORWARD);
 }

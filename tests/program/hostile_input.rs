@@ -115,8 +115,9 @@ fn a_request_between_bare_carriage_returns_is_run() {
     assert_eq!((site.marks(), site.answers().len()), (3, 3));
 }
 
+/// It is searched at its head alone.
 #[test]
-fn a_mail_of_50_mib_is_read_in_bounded_memory_and_searched_at_its_head() {
+fn a_mail_of_50_mib_is_read_in_bounded_memory() {
     let site = Site::new();
     let line = b"All is quiet, the lamps are green, and there is nothing to do tonight.\n";
     let filler = |octets: usize| line.iter().copied().cycle().take(octets);
@@ -137,7 +138,7 @@ fn a_mail_of_50_mib_is_read_in_bounded_memory_and_searched_at_its_head() {
 }
 
 #[test]
-fn a_request_in_a_mail_of_ten_thousand_parts_is_found_unless_all_are_packed() {
+fn a_request_is_found_among_ten_thousand_parts() {
     let site = Site::new();
     let parts = |count: usize, at: usize, text: &str, other: &str| {
         let mut mail =
@@ -277,8 +278,9 @@ fn hostile_mails() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// They are made to cost time, stack or memory.
 #[test]
-fn mails_made_to_cost_time_stack_or_memory_end_as_not_for_us() {
+fn costly_mails_are_not_for_us() {
     let site = Site::new();
     for (what, mail) in hostile_mails() {
         let ran = deliver(&site, mail.into_bytes());
@@ -308,7 +310,7 @@ fn a_mail_of_thousands_of_frames_fills_no_log() {
 }
 
 #[test]
-fn a_mail_of_thousands_of_frames_fills_no_log_where_there_is_no_spool() {
+fn without_a_spool_thousands_of_frames_fill_no_log() {
     assert_thousands_of_frames_fill_no_log(&Site::without_spool());
 }
 
@@ -349,7 +351,7 @@ fn every_delivery_reads_its_input_to_the_end_and_says_nothing() {
 }
 
 #[test]
-fn a_wrong_command_line_is_a_failure_for_now_and_nothing_is_run() {
+fn a_wrong_command_line_fails_for_now_and_runs_nothing() {
     let site = Site::new();
     let mut mail = message(&site.sign(&[], &["mark"])).into_bytes();
     mail.extend(b"x\n".repeat(MIB / 2));
@@ -387,7 +389,7 @@ fn a_wrong_command_line_is_a_failure_for_now_and_nothing_is_run() {
 }
 
 #[test]
-fn standard_streams_that_are_closed_full_or_no_files_change_no_ending() {
+fn closed_or_full_standard_streams_change_no_outcome() {
     let site = Site::new();
     let delivered = |redirected: &str, mail: String| {
         let script = format!("exec \"$0\" \"$@\" {redirected}");
@@ -476,7 +478,7 @@ fn explain_says_where_a_request_is_damaged() {
 }
 
 #[test]
-fn the_longest_request_is_run_and_a_longer_one_is_not_signed() {
+fn the_longest_request_that_can_be_signed_is_run() {
     let site = Site::new();
     let sign = |length: usize| {
         let mut sign = Command::new(PROGRAM);
