@@ -302,8 +302,9 @@ mod tests {
         let _outcome = conclude(job, &site.letterhead, &mut diary.clone(), |_| {});
     }
 
+    /// Claim and start before the command is run, its end before it is answered.
     #[test]
-    fn a_command_is_run_after_the_claim_and_its_start_are_written_and_answered_after_its_end_is() {
+    fn each_step_is_written_down_before_the_next_one_begins() {
         let diary = tell(&site(Answering::After), "off", None);
         let expected =
             "open recall admit spend queue running run:/sbin/off finished send:result answered";
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_may_end_the_machine_are_announced_and_reports_are_not() {
+    fn only_keys_that_may_end_the_machine_are_announced() {
         let drastic = tell(&site(Answering::After), "sysrq sub", None);
         assert!(drastic.read().contains("notice send:notice noticed running press:sub"));
         let report = tell(&site(Answering::After), "sysrq mtw", None);
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_takes_up_a_job_after_any_step_runs_it_at_most_once_and_answers_it() {
+    fn a_job_resumed_anywhere_never_runs_twice_and_is_answered() {
         let site = site(Answering::Before);
         let whole = tell(&site, "off", None).journal.borrow().clone();
         for kept in 1..=whole.len() {

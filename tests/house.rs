@@ -4,6 +4,8 @@
 //! of a module below. A module that is only passed on by `pub use` is not imported.
 
 #![cfg(test)]
+#![allow(clippy::disallowed_methods, reason = "reads the sources")]
+#![allow(clippy::arithmetic_side_effects, reason = "a test that overflows has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

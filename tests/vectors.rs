@@ -1,12 +1,7 @@
 //! The vectors of `docs/vectors.json`, which another implementation made, against ours; and what `keys/` and
 //! `docs/protocol.md` say about them.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 
@@ -189,8 +184,9 @@ fn every_bad_vector_is_refused_for_its_reason_and_no_other() {
     }
 }
 
+/// Refusals outnumber successes.
 #[test]
-fn every_refusal_that_octets_can_earn_has_vectors_and_refusals_outnumber_successes() {
+fn every_refusal_that_octets_can_earn_has_vectors() {
     for refusal in REFUSALS {
         assert!(count(refusal.reason()) >= 5, "few vectors for {refusal:?}");
     }

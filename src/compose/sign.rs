@@ -119,8 +119,9 @@ mod tests {
         sign(request, &Id::new("alice").unwrap(), Signer::Own(&key))
     }
 
+    /// Mail clients make a link of whatever looks like an address or a host.
     #[test]
-    fn the_words_above_the_frame_hold_nothing_that_mail_clients_make_a_link_of() {
+    fn nothing_above_the_frame_looks_like_a_link() {
         let signed = signed(1_763_668_951, &["mail-to", "bob@example.com"]).unwrap();
         let text = signed.text();
         let first = text.lines().next().unwrap();

@@ -163,8 +163,9 @@ mod tests {
         assert_eq!(counts(&mail, Some("web2"), None), None);
     }
 
+    /// Where it is not among them, the last one of the text counts, not that of an attachment.
     #[test]
-    fn of_several_answers_the_one_asked_for_counts_and_else_the_last_of_the_text() {
+    fn of_several_answers_the_one_asked_for_counts() {
         let text = answer("web1", 1) + &answer("web1", 2);
         let mail = format!(
             "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n{text}\n--b\n\

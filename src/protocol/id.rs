@@ -33,8 +33,9 @@ impl fmt::Display for Id {
 mod tests {
     use super::*;
 
+    /// It has 1 to 32 lower-case letters, digits and hyphens.
     #[test]
-    fn a_name_has_1_to_32_letters_digits_and_hyphens_and_starts_with_a_letter() {
+    fn a_name_is_short_and_starts_with_a_letter() {
         for good in ["a", "alice", "web-1", &"a".repeat(32)] {
             assert_eq!(Id::new(good).unwrap().as_str(), good);
         }

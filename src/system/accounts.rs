@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_an_entry_still_works_and_a_name_does_not() {
+    fn a_number_needs_no_entry_and_a_name_does() {
         assert_eq!(find_in("4711", PASSWD, GROUP).unwrap().groups, [4711]);
         assert_eq!(find_in("bob", PASSWD, GROUP), None);
         assert_eq!(find_in("broken", PASSWD, GROUP), None);

@@ -243,8 +243,9 @@ mod tests {
         }
     }
 
+    /// Nobody is signalled: `e` and `i` are letters like the others.
     #[test]
-    fn every_letter_goes_into_a_file_that_is_not_the_kernels_and_nobody_is_signalled() {
+    fn a_trigger_that_is_an_ordinary_file_gets_every_letter() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path());
         std::fs::write(&settings.trigger, "").unwrap();
@@ -285,9 +286,9 @@ mod tests {
         );
     }
 
+    /// For so long and so much; the rest is counted.
     #[test]
-    fn a_kernel_that_never_stops_talking_is_heard_for_so_long_and_so_much_and_the_rest_is_counted()
-    {
+    fn a_kernel_that_never_stops_talking_is_heard_in_part() {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings { kmsg: "/dev/zero".into(), ..settings(directory.path()) };
         std::fs::write(&settings.trigger, "").unwrap();
@@ -302,8 +303,9 @@ mod tests {
         assert!(outcome.dropped > 8192, "{}", outcome.dropped);
     }
 
+    /// It is missing, a link, or a FIFO that nobody reads.
     #[test]
-    fn a_trigger_that_is_missing_or_a_link_or_has_no_reader_is_refused_and_not_made() {
+    fn an_unusable_trigger_is_refused_and_never_made() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path());
         assert!(Keyboard::open(&settings).is_err());

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_through_directories_that_nobody_else_can_write_and_no_others() {
+    fn a_link_is_followed_only_through_directories_others_cannot_write() {
         let (directory, path) = file(0o644);
         let link = |name: &str, target: &Path| {
             let link = directory.path().join(name);

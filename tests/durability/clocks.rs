@@ -13,11 +13,9 @@ use netsysrq_mail::protocol::time::Time;
 use netsysrq_mail::system::marker;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::faketime;
-use crate::faults::{
-    Asked, DELIVER, message_ids, now, site, strace, traced, with_sendmail, write_seen,
-};
-use crate::support::{PROGRAM, Ran, Site, eventually, missing, run};
+use crate::ground::{Asked, DELIVER, message_ids, now, site, with_sendmail, write_seen};
+use crate::strace::{strace, traced};
+use crate::support::{PROGRAM, Ran, Site, eventually, libfaketime, missing, run};
 
 /// Another clock for the program alone: what it starts has a cleared environment, and the right one.
 struct Clock {
@@ -26,7 +24,7 @@ struct Clock {
 
 impl Clock {
     fn new() -> Option<Self> {
-        let library = faketime::libfaketime()?;
+        let library = libfaketime()?;
         let clock = Self { library };
         let site = Site::without_spool();
         let mut sign = Command::new(PROGRAM);
@@ -66,9 +64,9 @@ impl Clock {
 const HOUR: u64 = 3600;
 
 /// A request signed by a clock that is so many seconds ahead of ours, or behind it.
-fn signed(site: &Site, ahead: i64, ttl: &str) -> Asked {
-    let at = Time::from_unix(now().unix().saturating_add_signed(ahead)).to_string();
-    Asked::with(site, &["--issued-at", &at, "--ttl", ttl], &["count"])
+fn signed(site: &Site, ahead: i64, ttl: u64) -> Asked {
+    let at = Time::from_unix(now().unix().saturating_add_signed(ahead));
+    Asked::at(site, at, Duration::from_secs(ttl), &["count"])
 }
 
 /// A site that forgets a second after the end of a bucket, and was made long ago.
@@ -111,8 +109,9 @@ fn is_in_order(site: &Site) {
 
 // ---------------------------------------------------------------- one wrong clock
 
+/// The signer's clock and ours agreed on that time.
 #[test]
-fn a_clock_that_went_back_is_overruled_by_the_time_that_two_clocks_agreed_on() {
+fn a_clock_set_back_loses_to_the_time_last_seen() {
     let Some(clock) = Clock::new() else { return };
     for time in ["-2h", "@1970-01-01 00:10:00", "@2001-09-09 01:46:40"] {
         let site = site();
@@ -129,7 +128,7 @@ fn a_clock_that_went_back_is_overruled_by_the_time_that_two_clocks_agreed_on() {
 }
 
 #[test]
-fn a_machine_that_wakes_in_1970_defers_claims_nothing_and_runs_it_when_its_clock_is_set() {
+fn a_machine_in_1970_defers_until_its_clock_is_set() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);
@@ -142,17 +141,17 @@ fn a_machine_that_wakes_in_1970_defers_claims_nothing_and_runs_it_when_its_clock
 }
 
 #[test]
-fn a_request_from_the_future_is_deferred_and_claims_nothing_until_it_is_time() {
+fn a_request_from_the_future_is_deferred_until_its_time() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
-    let ahead = signed(&site, 600, "1h");
+    let ahead = signed(&site, 600, HOUR);
     for _ in 0..2 {
         let ran = site.deliver(&ahead.mail);
         assert_eq!(ran.status, 75, "{ran:?}");
         assert!(ran.stderr.contains("reason=future"), "{ran:?}");
         assert_eq!((jobs(&site), number(&site, "seen")), (0, 0));
     }
-    let within_the_skew = signed(&site, 240, "1h");
+    let within_the_skew = signed(&site, 240, HOUR);
     assert_eq!(site.deliver(&within_the_skew.mail).status, 0);
     is_over(&site, &within_the_skew, 1);
     assert_eq!(clock.deliver(&site, "+400", &ahead).status, 0);
@@ -181,7 +180,8 @@ fn one_delivery_under_a_clock_of_2038_or_later_poisons_nothing() {
 #[test]
 fn a_signer_whose_clock_says_2038_poisons_nothing() {
     let site = site();
-    let asked = Asked::with(&site, &["--issued-at", "2038-02-01T00:00:00Z"], &["count"]);
+    let in_2038 = Time::from_unix(2_148_595_200);
+    let asked = Asked::at(&site, in_2038, Duration::from_secs(HOUR), &["count"]);
     let ran = site.deliver(&asked.mail);
     assert_eq!(ran.status, 75, "{ran:?}");
     assert_eq!((jobs(&site), number(&site, "seen"), asked.runs(&site)), (0, 0, 0));
@@ -198,14 +198,14 @@ fn an_allowance_fills_again_after_one_delivery_under_a_wrong_clock() {
     for _ in 0..2 {
         site.deliver(&Asked::new(&site, &["count"]).mail);
     }
-    let later = signed(&site, 7200, "1h");
+    let later = signed(&site, 7200, HOUR);
     let ran = clock.deliver(&site, "+2h", &later);
     assert!(ran.stderr.contains("accepted"), "two hours later: {ran:?}");
     assert_eq!(later.runs(&site), 1);
 }
 
 #[test]
-fn an_answer_is_tried_again_after_a_try_under_a_wrong_clock() {
+fn an_answer_tried_under_a_wrong_clock_is_tried_again() {
     let Some(clock) = Clock::new() else { return };
     let site = with_sendmail();
     site.write("mode", "75");
@@ -233,7 +233,7 @@ fn an_answer_is_not_given_up_for_one_wrong_clock() {
 #[test]
 fn an_expired_request_is_answered_once_and_never_run() {
     let site = forgetful();
-    for (ago, ttl) in [(-600, "1m"), (-4 * 3600, "1h")] {
+    for (ago, ttl) in [(-600, 60), (-4 * 3600, HOUR)] {
         let asked = signed(&site, ago, ttl);
         let ran = site.deliver(&asked.mail);
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -243,7 +243,7 @@ fn an_expired_request_is_answered_once_and_never_run() {
 }
 
 #[test]
-fn a_request_that_expires_between_its_claim_and_its_resume_is_answered_and_not_run() {
+fn a_claim_that_expires_before_its_resume_is_only_answered() {
     let Some(clock) = Clock::new() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);
@@ -296,11 +296,7 @@ impl Stopped {
     fn go_on(mut self) -> Ran {
         kill_process(self.pid, Signal::CONT).unwrap();
         let output = self.child.take().unwrap().wait_with_output().unwrap();
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(&output)
     }
 }
 
@@ -329,8 +325,9 @@ fn stop_at((call, nth): (&str, usize)) -> Vec<String> {
     vec![format!("-etrace={call}"), format!("-einject={call}:signal=STOP:when={nth}")]
 }
 
+/// Meanwhile the same mail may come a second time, and the hour of its request is forgotten.
 #[test]
-fn a_delivery_stopped_anywhere_while_another_runs_and_hours_are_forgotten_runs_nothing_twice() {
+fn a_delivery_stopped_anywhere_for_hours_runs_nothing_twice() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
     for point in CLAIM {
         for twin in [true, false] {
@@ -345,7 +342,7 @@ fn a_delivery_stopped_anywhere_while_another_runs_and_hours_are_forgotten_runs_n
                 assert_eq!(asked.runs(&site), usize::from(!named), "{what}: it has the lock");
             }
             // five hours later both clocks agree on that
-            let later = signed(&site, 5 * 3600, "1h");
+            let later = signed(&site, 5 * 3600, HOUR);
             assert_eq!(clock.deliver(&site, "+5h", &later).status, 0, "{what}");
             assert_eq!((later.runs(&site), number(&site, "seen")), (1, later.issued.unix()));
             let forgotten = !asked.job(&site).exists();
@@ -375,8 +372,9 @@ fn a_delivery_stopped_anywhere_while_another_runs_and_hours_are_forgotten_runs_n
     }
 }
 
+/// Its delivery was killed before it saw that it was too late.
 #[test]
-fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_is_not_taken_up() {
+fn a_claim_made_too_late_is_answered_and_never_run() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
     let site = forgetful();
     let asked = Asked::new(&site, &["count"]);
@@ -386,7 +384,7 @@ fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_i
     options.push("-einject=fsync:signal=KILL:when=4".to_owned());
     let stopped = Stopped::at(&site, &strace, &[], &options, &DELIVER, &asked.mail);
     assert_eq!(site.deliver(&asked.mail).status, 0);
-    let later = signed(&site, 5 * 3600, "1h");
+    let later = signed(&site, 5 * 3600, HOUR);
     assert_eq!(clock.deliver(&site, "+5h", &later).status, 0);
     assert_eq!(number(&site, "low-water"), asked.name.hour());
     assert_eq!(stopped.go_on().status, -1);
@@ -404,8 +402,9 @@ fn a_claim_that_came_too_late_and_whose_delivery_was_killed_before_it_saw_that_i
     assert!(second.contains(unavailable) && !first.contains(unavailable), "{second}");
 }
 
+/// Nothing runs twice, and the requests that come after it are not refused.
 #[test]
-fn a_clock_that_jumps_inside_a_delivery_runs_nothing_twice_and_poisons_nothing() {
+fn a_clock_that_jumps_during_a_delivery_does_no_harm() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
     for (n, point) in CLAIM.into_iter().enumerate() {
         let jump = ["+3h", "@2038-02-01 00:00:00", "@1970-01-02 00:00:00", "-3h"][n % 4];
@@ -439,11 +438,12 @@ fn a_clock_that_jumps_inside_a_delivery_runs_nothing_twice_and_poisons_nothing()
 
 // ---------------------------------------------------------------- forgetting
 
+/// From then on replays are too old.
 #[test]
-fn the_low_water_mark_is_on_the_disk_before_anything_is_removed_and_then_replays_are_too_old() {
+fn the_low_water_mark_is_synced_before_anything_is_removed() {
     let Some(strace) = strace() else { return };
     let site = forgetful();
-    let old = signed(&site, -4 * 3600, "1h");
+    let old = signed(&site, -4 * 3600, HOUR);
     assert_eq!(site.deliver(&old.mail).status, 0);
     assert!(old.job(&site).exists());
     let new = Asked::new(&site, &["count"]);
@@ -465,11 +465,11 @@ fn the_low_water_mark_is_on_the_disk_before_anything_is_removed_and_then_replays
 }
 
 #[test]
-fn a_bucket_that_owes_an_answer_is_kept_until_it_is_handed_over() {
+fn a_bucket_that_owes_an_answer_is_not_forgotten() {
     let site = with_sendmail();
     forget_soon(&site);
     site.write("mode", "75");
-    let old = signed(&site, -4 * 3600, "1h");
+    let old = signed(&site, -4 * 3600, HOUR);
     assert_eq!(site.deliver(&old.mail).status, 0);
     is_in_order(&site);
     assert!(old.job(&site).exists(), "it owes an answer");
@@ -483,11 +483,11 @@ fn a_bucket_that_owes_an_answer_is_kept_until_it_is_handed_over() {
 }
 
 #[test]
-fn a_prune_that_is_killed_between_mark_and_removal_lets_nothing_back_in() {
+fn a_prune_killed_before_it_removes_lets_nothing_back_in() {
     let Some(strace) = strace() else { return };
     for nth in 1..=2 {
         let site = forgetful();
-        let old = signed(&site, -4 * 3600, "1h");
+        let old = signed(&site, -4 * 3600, HOUR);
         assert_eq!(site.deliver(&old.mail).status, 0);
         let new = Asked::new(&site, &["count"]);
         let kill = format!("-einject=unlinkat:signal=KILL:when={nth}");
@@ -505,16 +505,15 @@ fn a_prune_that_is_killed_between_mark_and_removal_lets_nothing_back_in() {
 }
 
 #[test]
-fn a_debt_that_is_made_while_a_bucket_is_looked_through_is_not_forgotten() {
+fn a_debt_made_during_a_prune_is_not_forgotten() {
     let Some(strace) = strace() else { return };
     let site = with_sendmail();
     forget_soon(&site);
     site.write("mode", "ok");
     // one that is over makes the bucket; a second one of the same hour comes while it is looked through
-    let issued = Time::from_unix((now().unix() / HOUR - 4) * HOUR).to_string();
-    let options = ["--issued-at", issued.as_str(), "--ttl", "30m"];
-    let (old, late) =
-        (Asked::with(&site, &options, &["count"]), Asked::with(&site, &options, &["count"]));
+    let issued = Time::from_unix((now().unix() / HOUR - 4) * HOUR);
+    let ask = || Asked::at(&site, issued, Duration::from_secs(1800), &["count"]);
+    let (old, late) = (ask(), ask());
     assert_eq!(old.name.hour(), late.name.hour());
     assert_eq!(site.deliver(&old.mail).status, 0);
     let new = Asked::new(&site, &["count"]);

@@ -11,29 +11,21 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netsysrq_mail::compose::keys;
-use netsysrq_mail::compose::sign::{self, Signer};
-use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::job::name::Name;
 use netsysrq_mail::protocol::job::outcome::End;
 use netsysrq_mail::protocol::job::state::{Answer, State};
-use netsysrq_mail::protocol::wire::cose::Seal;
-use netsysrq_mail::protocol::wire::nonce::Nonce;
-use netsysrq_mail::protocol::wire::request::Request;
-use netsysrq_mail::system::clock;
-use netsysrq_mail::system::spool::FileSpool;
 use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper,
 };
 
-use crate::faults::write_seen;
-use crate::support::{PROGRAM, Site, eventually, message, missing, needed, run};
+use crate::ground::{Asked, Ground, Mode, in_boot, long, now, null, processes, quiet, write_seen};
+use crate::strace::strace;
+use crate::support::{PROGRAM, eventually, missing, needed, run};
 
 /// What changes the world, or starts or ends a process. A question mark: not every machine has it.
 const WORLD: &str = "?open,openat,?creat,write,pwrite64,writev,fsync,fdatasync,sync,fallocate,ftruncate,?mkdir,\
@@ -90,12 +82,6 @@ impl Kind {
     fn acts(self) -> bool {
         self.is_command() || self == Self::Keys
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Detached,
-    Wait,
 }
 
 /// Whom strace kills.
@@ -178,167 +164,15 @@ impl fmt::Display for Point {
     }
 }
 
-// ---------------------------------------------------------------- a site
-
-/// A site whose commands write down the nonce of whoever ran them.
-struct Ground {
-    site: Site,
-    seal: Seal,
-    boots: AtomicU64,
-}
-
-/// A signed request, and its mail.
-struct Asked {
-    name: Name,
-    mail: PathBuf,
-}
-
-impl Asked {
-    /// What log, spool and answers call it.
-    fn cti(&self) -> String {
-        self.name.nonce().to_string()
-    }
-}
+// ---------------------------------------------------------------- scenes
 
 impl Ground {
-    fn new() -> Self {
-        let site = Site::without_spool();
-        let config = format!(
-            r#"names  = ["web1"]
-state  = "{root}/state"
-
-[answer]
-from        = "netsysrq@web1.example.com"
-transport   = "file"
-signing_key = "{root}/host"
-
-[answer.file]
-directory = "{root}/answers"
-
-[sysrq]
-trigger = "{root}/trigger"
-kmsg    = "{root}/kmsg"
-wait    = "10ms"
-settle  = "0s"
-
-[key.alice]
-public    = "{alice}"
-answer_to = "alice@example.com"
-allow     = ["ping", "count", "soon", "reboot-safe"]
-sysrq     = ["{KEYS}"]
-per_hour  = 1000000
-
-[command.count]
-run = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs; echo counted"]
-
-[command.soon]
-run    = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs; echo counted"]
-answer = "before"
-"#,
-            root = site.root().display(),
-            alice = site.read("alice.pub").trim(),
-        );
-        site.write("config.toml", &config);
-        site.write("trigger", "");
-        site.write("kmsg", "");
-        let made = site.tool(&["init"]);
-        assert_eq!(made.status, 0, "{made:?}");
-        let seal = keys::read(&site.read("alice"), None).unwrap();
-        Self { site, seal, boots: AtomicU64::new(0) }
-    }
-
-    /// Signs, without a process.
     fn ask(&self, kind: Kind) -> Asked {
-        self.ask_for(kind.words(), kind == Kind::Expired)
-    }
-
-    fn ask_for(&self, words: &[&str], expired: bool) -> Asked {
-        let mut octets = vec![0; 16];
-        getrandom::fill(&mut octets).unwrap();
-        let nonce = Nonce::new(octets).unwrap();
-        let now = clock::now();
-        let (issued, expires) = match expired {
-            true => (now.before(Duration::from_secs(60)), now.before(Duration::from_secs(30))),
-            false => (now, now.after(Duration::from_secs(3600))),
-        };
-        let request = Request {
-            audience: "web1".into(),
-            issued,
-            expires,
-            nonce: nonce.clone(),
-            command: words.iter().map(|word| (*word).to_owned()).collect(),
-            dry: false,
-        };
-        let key = Id::new("alice").unwrap();
-        let name = Name::new(expires.hour(), key.clone(), nonce);
-        let signed = sign::sign(request, &key, Signer::Own(&self.seal)).unwrap();
-        let mail = self.site.path(&format!("mail.{}", name.nonce()));
-        fs::write(&mail, message(&signed.text())).unwrap();
-        Asked { name, mail }
-    }
-
-    /// What the spool knows of a request: nothing, if it is not claimed.
-    fn state(&self, asked: &Asked) -> Option<State> {
-        if !self.job_file(asked).exists() {
-            return None;
+        if kind != Kind::Expired {
+            return Asked::new(&self.site, kind.words());
         }
-        let spool = FileSpool::open(&self.site.path("state")).unwrap();
-        Some(spool.peek(&asked.name).unwrap_or_else(|error| panic!("{}: {error}", asked.name)))
-    }
-
-    fn job_file(&self, asked: &Asked) -> PathBuf {
-        self.site.path(&format!("state/spool/{}", asked.name))
-    }
-
-    fn config(&self) -> String {
-        self.site.path("config.toml").display().to_string()
-    }
-
-    fn deliver_words(&self, mode: Mode) -> Vec<String> {
-        let config = self.config();
-        let words = ["deliver", "--profile", "mailbox", "--config", &config, "--wait"];
-        let count = if mode == Mode::Wait { words.len() } else { words.len() - 1 };
-        words[..count].iter().map(ToString::to_string).collect()
-    }
-
-    fn resume_words(&self, mode: Mode) -> Vec<String> {
-        let config = self.config();
-        let words = ["resume", "--config", &config, "--wait"];
-        let count = if mode == Mode::Wait { words.len() } else { words.len() - 1 };
-        words[..count].iter().map(ToString::to_string).collect()
-    }
-
-    /// Another boot's id, as a file to be laid over the kernel's.
-    fn reboot(&self) -> PathBuf {
-        let n = self.boots.fetch_add(1, Ordering::Relaxed);
-        let file = self.site.path("boot");
-        fs::write(&file, format!("00000000-0000-4000-8000-{n:012}\n")).unwrap();
-        file
-    }
-
-    fn deliver(&self, asked: &Asked, mode: Mode, boot: Option<&Path>) -> i32 {
-        let mut command = in_boot(PROGRAM, boot);
-        command.args(self.deliver_words(mode));
-        quiet(&mut command, File::open(&asked.mail).unwrap());
-        command.status().unwrap().code().unwrap_or(-1)
-    }
-
-    fn resume(&self, boot: Option<&Path>) -> i32 {
-        let mut command = in_boot(PROGRAM, boot);
-        command.args(self.resume_words(Mode::Wait));
-        quiet(&mut command, File::open("/dev/null").unwrap());
-        command.status().unwrap().code().unwrap_or(-1)
-    }
-
-    /// Resumes until a request is over.
-    fn resume_to_the_end(&self, asked: &Asked, boot: Option<&Path>) -> State {
-        let mut over = None;
-        eventually(&format!("{} is over", asked.name), || {
-            let status = self.resume(boot);
-            over = self.state(asked).filter(State::is_over);
-            over.is_some() && status == 0
-        });
-        over.unwrap()
+        let issued = now().before(Duration::from_secs(60));
+        Asked::at(&self.site, issued, Duration::from_secs(30), kind.words())
     }
 
     /// Runs the program under strace; with `kill`, SIGKILLs whoever enters that call for the nth time.
@@ -441,14 +275,6 @@ answer = "before"
         assert!(!points.is_empty(), "{victim:?}: {}", trace.text);
         points
     }
-
-    /// Waits until no process names this site any more.
-    fn is_quiet(&self) {
-        let root = self.site.root().display().to_string();
-        eventually("every process of the site has ended", || {
-            processes().iter().all(|(_, words)| !words.contains(&root))
-        });
-    }
 }
 
 /// What strace is to run.
@@ -462,18 +288,18 @@ struct Traced {
 
 impl Traced {
     fn deliver(ground: &Ground, asked: &Asked, mode: Mode, tree: bool) -> Self {
-        let stdin = Some(File::open(&asked.mail).unwrap());
+        let stdin = Some(asked.as_stdin());
         Self { words: ground.deliver_words(mode), stdin, tree, bare: false, boot: None }
     }
 
     fn resume(ground: &Ground, mode: Mode) -> Self {
-        let stdin = Some(File::open("/dev/null").unwrap());
+        let stdin = Some(null());
         Self { words: ground.resume_words(mode), stdin, tree: false, bare: false, boot: None }
     }
 
     /// As a delivery detaches it: the job's file, with its lock, is standard input.
     fn runner(ground: &Ground, asked: &Asked, tree: bool) -> Self {
-        let file = OpenOptions::new().read(true).write(true).open(ground.job_file(asked)).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(asked.job(&ground.site)).unwrap();
         eventually("the lock of a dead delivery is free", || file.try_lock().is_ok());
         let (config, name) = (ground.config(), asked.name.to_string());
         let words = ["resume", "--config", &config, "--only", &name].map(ToOwned::to_owned);
@@ -485,19 +311,6 @@ struct Trace {
     killed: bool,
     main: Option<i32>,
     text: String,
-}
-
-/// A program, in another boot if there is one.
-fn in_boot(program: &str, boot: Option<&Path>) -> Command {
-    let Some(boot) = boot else { return Command::new(program) };
-    let mut command = Command::new("/usr/bin/unshare");
-    let script = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
-    command.args(["-m", "/bin/sh", "-c", script]).arg(boot).arg(program);
-    command
-}
-
-fn quiet(command: &mut Command, stdin: File) {
-    command.stdin(Stdio::from(stdin)).stdout(Stdio::null()).stderr(Stdio::null());
 }
 
 /// Reads a trace: which calls of the victim change the world, and the how manieth of their name they are.
@@ -868,15 +681,10 @@ fn warmed_up() -> Ground {
 
 /// What the harness needs of the machine.
 fn ready() -> bool {
-    if needed("strace").is_none() || needed("unshare").is_none() {
+    if strace().is_none() || needed("unshare").is_none() {
         return false;
     }
     let ground = Ground::new();
-    let mut probe = Command::new("/usr/bin/strace");
-    if run(probe.args(["-o", "/dev/null", "/bin/true"]), b"").status != 0 {
-        missing("the right to trace processes");
-        return false;
-    }
     let boot = ground.reboot();
     if run(in_boot(PROGRAM, Some(&boot)).arg("--version"), b"").status != 0 {
         missing("the right to mount (be root)");
@@ -885,11 +693,7 @@ fn ready() -> bool {
     true
 }
 
-fn is_long() -> bool {
-    std::env::var_os("NETSYSRQ_TEST_LONG").is_some()
-}
-
-/// All points of a kind and a mode.
+/// All points of a kind and a mode: everything is done once at most, and everybody is answered.
 fn survive(kind: Kind, mode: Mode) {
     if !ready() {
         return;
@@ -905,7 +709,7 @@ fn survive(kind: Kind, mode: Mode) {
             let afters = match () {
                 // a boot that is over does not come back
                 () if victim == Victim::ResumeBack => &[After::Rebooted][..],
-                () if is_long() => &After::ALL[..],
+                () if long() => &After::ALL[..],
                 () => &After::ALL[points.len() % 4..][..1],
             };
             points.extend(afters.iter().map(|after| Point {
@@ -943,12 +747,12 @@ fn survive(kind: Kind, mode: Mode) {
 }
 
 #[test]
-fn a_command_run_inline_is_run_once_and_answered_wherever_we_are_killed() {
+fn an_inline_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Command, Mode::Wait);
 }
 
 #[test]
-fn a_detached_command_is_run_once_and_answered_wherever_we_are_killed() {
+fn a_detached_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Command, Mode::Detached);
 }
 
@@ -963,12 +767,12 @@ fn a_detached_denial_is_answered_wherever_we_are_killed() {
 }
 
 #[test]
-fn an_expired_request_is_answered_and_not_run_wherever_we_are_killed() {
+fn expired_requests_are_only_answered_wherever_we_are_killed() {
     survive(Kind::Expired, Mode::Wait);
 }
 
 #[test]
-fn a_detached_expired_request_is_answered_and_not_run_wherever_we_are_killed() {
+fn detached_expired_requests_are_only_answered_wherever_we_are_killed() {
     survive(Kind::Expired, Mode::Detached);
 }
 
@@ -983,12 +787,12 @@ fn detached_keys_are_pressed_once_and_answered_wherever_we_are_killed() {
 }
 
 #[test]
-fn a_command_announced_before_it_is_run_once_and_answered_wherever_we_are_killed() {
+fn an_announced_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Before, Mode::Wait);
 }
 
 #[test]
-fn a_detached_command_announced_before_it_is_run_once_and_answered_wherever_we_are_killed() {
+fn a_detached_announced_command_runs_once_wherever_we_are_killed() {
     survive(Kind::Before, Mode::Detached);
 }
 
@@ -1002,13 +806,14 @@ fn a_detached_ping_is_answered_wherever_we_are_killed() {
     survive(Kind::Ping, Mode::Detached);
 }
 
+/// Its mails say that the keys are being pressed, and that the machine is back up.
 #[test]
-fn a_reboot_killed_right_after_its_last_key_is_pressed_once_and_told_as_pressing_and_back_up() {
+fn a_reboot_killed_after_its_last_key_is_pressed_once() {
     if !ready() {
         return;
     }
     let ground = warmed_up();
-    let request = || ground.ask_for(&["reboot-safe"], false);
+    let request = || Asked::new(&ground.site, &["reboot-safe"]);
     let asked = request();
     let scene = |asked| ground.scene(Kind::Keys, Mode::Wait, Victim::Deliver, asked);
     let trace = ground.trace(scene(&asked), None);
@@ -1062,21 +867,6 @@ impl Dice {
     }
 }
 
-/// All processes, and their command lines.
-fn processes() -> Vec<(Pid, String)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap() {
-        let Some(pid) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words).replace('\0', " ");
-        found.extend(Pid::from_raw(pid).map(|pid| (pid, words)));
-    }
-    found
-}
-
 /// Whether a process descends from this test. As a subreaper it gets the orphans of its children.
 fn is_ours(pid: Pid) -> bool {
     let mut pid = pid;
@@ -1110,9 +900,9 @@ fn kill_one(ground: &Ground, word: &str) -> bool {
     false
 }
 
-fn start(ground: &Ground, words: &[String], stdin: &Path) -> Child {
+fn start(ground: &Ground, words: &[String], stdin: File) -> Child {
     let mut command = Command::new(PROGRAM);
-    quiet(&mut command, File::open(stdin).unwrap());
+    quiet(&mut command, stdin);
     command.args(words).process_group(0).current_dir(ground.site.root()).spawn().unwrap()
 }
 
@@ -1158,8 +948,8 @@ impl Pace {
 }
 
 #[test]
-fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_unanswered() {
-    let count = if is_long() { 10_000 } else { 500 };
+fn random_kills_under_load_run_nothing_twice_and_answer_everybody() {
+    let count = if long() { 10_000 } else { 500 };
     let seed = std::env::var("NETSYSRQ_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| {
         let mut seed = [0; 8];
@@ -1192,7 +982,7 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
                         let request = ground.ask(kind);
                         for delivery in 0..=dice.throw(2) {
                             let mut child =
-                                start(ground, &ground.deliver_words(mode), &request.mail);
+                                start(ground, &ground.deliver_words(mode), request.as_stdin());
                             if mode == Mode::Detached && delivery == 0 && dice.throw(2) == 0 {
                                 child.wait().unwrap();
                                 dice.wait(pace.most() / 2);
@@ -1213,10 +1003,9 @@ fn deliveries_killed_at_random_under_load_run_nothing_twice_and_leave_nobody_una
             .collect();
         let resumer = scope.spawn(|| {
             let mut dice = Dice(seed.wrapping_add(99));
-            let null = Path::new("/dev/null");
             while !done.load(Ordering::Relaxed) {
                 let mode = [Mode::Wait, Mode::Detached][usize::try_from(dice.throw(2)).unwrap()];
-                let child = start(&ground, &ground.resume_words(mode), null);
+                let child = start(&ground, &ground.resume_words(mode), null());
                 let most = pace.most();
                 // with thousands of jobs, to read them all takes its time
                 let patience = [most, most * 20][usize::try_from(dice.throw(2)).unwrap()];

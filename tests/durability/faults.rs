@@ -2,265 +2,26 @@
 //! before it, a line in the log, and the answer once the fault is gone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use netsysrq_mail::protocol::id::Id;
-use netsysrq_mail::protocol::job::journal;
-use netsysrq_mail::protocol::job::name::Name;
 use netsysrq_mail::protocol::job::outcome::End;
 use netsysrq_mail::protocol::job::record::Record;
-use netsysrq_mail::protocol::job::state::{Answer, State};
+use netsysrq_mail::protocol::job::state::Answer;
 use netsysrq_mail::protocol::ruling::Ruling;
-use netsysrq_mail::protocol::time::Time;
-use netsysrq_mail::protocol::wire::cose::{Envelope, REQUEST_AAD};
-use netsysrq_mail::protocol::wire::message::Candidate;
-use netsysrq_mail::protocol::wire::request::Request;
 
-use crate::support::{
-    PROGRAM, Ran, Site, message, missing, needed, run, waiting_for, write_script,
+use crate::ground::{
+    Asked, DELIVER, boot, long, message_ids, now, site, with_sendmail, write_seen,
 };
-
-// ---------------------------------------------------------------- what the three modules share
-
-/// A site whose commands write down the nonce of whoever ran them into `runs`; `slow` waits until `go` is there.
-pub(crate) fn site() -> Site {
-    let site = Site::new();
-    let (root, wait) = (site.root().display().to_string(), waiting_for(&site.path("go")));
-    site.configure(
-        r#"allow     = ["ping", "help","#,
-        r#"per_hour  = 1000000
-allow     = ["count", "large", "slow", "soon", "ping", "help","#,
-    );
-    let config = site.read("config.toml");
-    site.write(
-        "config.toml",
-        &format!(
-            r#"{config}
-[sysrq]
-trigger = "{root}/trigger"
-kmsg    = "{root}/kmsg"
-settle  = "0s"
-
-[command.count]
-run = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs; echo counted"]
-
-[command.large]
-run          = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs; head -c 200000 /dev/urandom"]
-output_limit = "200KiB"
-
-[command.slow]
-run = ["/bin/sh", "-c", "echo begin >>{root}/turns; echo $NETSYSRQ_CTI >>{root}/runs; {wait}; echo end >>{root}/turns"]
-
-[command.soon]
-run    = ["/bin/sh", "-c", "echo $NETSYSRQ_CTI >>{root}/runs"]
-answer = "before"
-"#
-        ),
-    );
-    site
-}
-
-/// Has the spool believe that two clocks agreed on a time, in seconds since 1970.
-pub(crate) fn write_seen(site: &Site, time: u64) {
-    site.write("state/seen", &format!("{time:020} {time:020}\n"));
-}
-
-/// Whether the long run is wanted.
-pub(crate) fn long() -> bool {
-    std::env::var_os("NETSYSRQ_TEST_LONG").is_some()
-}
-
-/// A request by `alice`, and what the host will call it.
-pub(crate) struct Asked {
-    pub(crate) mail: String,
-    pub(crate) name: Name,
-    pub(crate) cose: Vec<u8>,
-    pub(crate) issued: Time,
-}
-
-impl Asked {
-    pub(crate) fn new(site: &Site, command: &[&str]) -> Self {
-        Self::with(site, &[], command)
-    }
-
-    pub(crate) fn with(site: &Site, options: &[&str], command: &[&str]) -> Self {
-        let mail = message(&site.sign(options, command));
-        let found = Candidate::find(mail.as_bytes()).candidates.into_iter().next().unwrap();
-        let cose = found.into_octets();
-        let envelope = Envelope::open(&cose, REQUEST_AAD).unwrap();
-        let request = Request::decode(envelope.unverified_payload()).unwrap();
-        let key = Id::new(std::str::from_utf8(envelope.kid()).unwrap()).unwrap();
-        let name = Name::new(request.expires.hour(), key, request.nonce);
-        Self { mail, name, cose, issued: request.issued }
-    }
-
-    /// What log, spool and answers call it.
-    pub(crate) fn cti(&self) -> String {
-        self.name.nonce().to_string()
-    }
-
-    pub(crate) fn job(&self, site: &Site) -> PathBuf {
-        site.path("state/spool").join(self.name.hour().to_string()).join(self.name.file())
-    }
-
-    /// What the journal says; nothing if there is none, or none that can be read.
-    pub(crate) fn state(&self, site: &Site) -> Option<State> {
-        let octets = fs::read(self.job(site)).ok()?;
-        journal::read(&octets).ok().map(|(state, _)| state)
-    }
-
-    /// How often it was run.
-    pub(crate) fn runs(&self, site: &Site) -> usize {
-        site.read("runs").lines().filter(|cti| *cti == self.cti()).count()
-    }
-
-    /// The mails about it in the directory for answers.
-    pub(crate) fn answers(&self, site: &Site) -> Vec<String> {
-        let about = format!(".{}.", self.cti());
-        fs::read_dir(site.path("answers"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.to_string_lossy().contains(&about) && !path.ends_with(".tmp"))
-            .map(|path| fs::read_to_string(path).unwrap())
-            .collect()
-    }
-
-    /// The record that a delivery writes, at `at`, in this boot.
-    pub(crate) fn claimed(&self, at: Time) -> Record {
-        Record::Claimed {
-            at,
-            boot: boot(),
-            verdict: Ruling::Run,
-            why: String::new(),
-            silent: false,
-            message_id: None,
-            cose: self.cose.clone(),
-        }
-    }
-
-    /// Puts a journal into the spool, as runners that were killed would have left it.
-    pub(crate) fn forge(&self, site: &Site, records: &[Record]) {
-        let lines: String = records.iter().map(Record::to_line).collect();
-        self.write(site, lines.as_bytes());
-    }
-
-    pub(crate) fn write(&self, site: &Site, octets: &[u8]) {
-        let bucket = site.path("state/spool").join(self.name.hour().to_string());
-        DirBuilder::new().recursive(true).mode(0o700).create(bucket).unwrap();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.job(site))
-            .unwrap();
-        file.write_all(octets).unwrap();
-    }
-
-    /// Makes the last vain try of its answer a minute and more older than it is.
-    pub(crate) fn age_last_try(&self, site: &Site, age: Duration) {
-        let text = fs::read_to_string(self.job(site)).unwrap();
-        let (_, last) = self.state(site).unwrap().tried.expect("there was a try");
-        let (new, old) = (Record::Tried { at: last.before(age) }, Record::Tried { at: last });
-        assert!(text.ends_with(&old.to_line()), "{text}");
-        let kept = &text[..text.len() - old.to_line().len()];
-        self.write(site, format!("{kept}{}", new.to_line()).as_bytes());
-    }
-}
-
-/// The boot id as the program reads it.
-pub(crate) fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned()
-}
-
-/// Now, as this process sees it.
-pub(crate) fn now() -> Time {
-    SystemTime::now().into()
-}
-
-/// The Message-IDs of some mails, each once.
-pub(crate) fn message_ids(mails: &[String]) -> Vec<String> {
-    let id = |mail: &String| {
-        mail.lines().find(|line| line.starts_with("Message-ID:")).unwrap().to_owned()
-    };
-    let mut ids: Vec<String> = mails.iter().map(id).collect();
-    ids.sort();
-    ids.dedup();
-    ids
-}
-
-/// strace, if it is there and may trace.
-pub(crate) fn strace() -> Option<PathBuf> {
-    let strace = needed("strace")?;
-    let tried = run(Command::new(&strace).args(["-o", "/dev/null", "/bin/true"]), b"");
-    if tried.status != 0 {
-        missing("the right to trace a process");
-        return None;
-    }
-    Some(strace)
-}
-
-/// What a traced run left behind.
-pub(crate) struct Traced {
-    pub(crate) ran: Ran,
-    pub(crate) calls: Vec<String>,
-}
-
-impl Traced {
-    /// The lines that it sent to the log.
-    pub(crate) fn log(&self) -> Vec<String> {
-        let line = |call: &String| {
-            let (_, text) = call.split_once("netsysrq-mail[")?.1.split_once("]: ")?;
-            let (text, _) = text.rsplit_once(", MSG_NOSIGNAL")?.0.rsplit_once("\", ")?;
-            call.contains("sendto(").then(|| text.to_owned())
-        };
-        self.calls.iter().filter_map(line).collect()
-    }
-
-    /// The first call that was made to fail.
-    fn fault(&self) -> Option<usize> {
-        self.calls.iter().position(|call| call.contains("(INJECTED)"))
-    }
-
-    /// Whether the claim was on the disk for sure before anything failed.
-    fn was_durable(&self) -> bool {
-        let before = &self.calls[..self.fault().unwrap_or(self.calls.len())];
-        let named = before.iter().position(|call| {
-            (call.starts_with("renameat2(") || call.starts_with("linkat("))
-                && call.contains("/spool/")
-                && call.ends_with("= 0")
-        });
-        let synced = |call: &&String| call.starts_with("fsync(") && call.ends_with("= 0");
-        named.is_some_and(|named| before[named..].iter().filter(synced).count() >= 3)
-    }
-}
-
-/// Runs the program under strace; `options` say what to inject and whom to follow.
-pub(crate) fn traced(
-    site: &Site,
-    strace: &PathBuf,
-    options: &[String],
-    arguments: &[&str],
-    stdin: &str,
-) -> Traced {
-    let output = tempfile::NamedTempFile::new_in(site.root()).unwrap();
-    let mut command = Command::new(strace);
-    command.args(["-y", "-s", "2000", "-o"]).arg(output.path()).args(options);
-    command.arg(PROGRAM).arg("--config").arg(site.path("config.toml")).args(arguments);
-    let ran = run(&mut command, stdin.as_bytes());
-    let text = String::from_utf8_lossy(&fs::read(output.path()).unwrap()).into_owned();
-    Traced { ran, calls: text.lines().map(ToOwned::to_owned).collect() }
-}
-
-pub(crate) const DELIVER: [&str; 5] = ["deliver", "--verbose", "--wait", "--profile", "mailbox"];
+use crate::strace::{Traced, strace, traced};
+use crate::support::{PROGRAM, Ran, Site, missing, needed, run};
 
 // ---------------------------------------------------------------- the disk and the kernel
 
@@ -570,35 +331,35 @@ impl Sweep {
 }
 
 #[test]
-fn a_delivery_that_is_refused_any_one_call_loses_nothing_and_runs_nothing_twice() {
+fn a_delivery_refused_any_one_call_loses_and_repeats_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Delivery, "count") {
         sweep.every_call_refused_once();
     }
 }
 
 #[test]
-fn a_delivery_whose_disk_or_descriptors_are_gone_from_any_call_on_loses_nothing() {
+fn a_delivery_out_of_disk_or_descriptors_loses_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Delivery, "count") {
         sweep.everything_refused_from_a_call_on();
     }
 }
 
 #[test]
-fn a_resume_that_is_refused_any_one_call_loses_nothing_and_runs_nothing_twice() {
+fn a_resume_refused_any_one_call_loses_and_repeats_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Resume, "soon") {
         sweep.every_call_refused_once();
     }
 }
 
 #[test]
-fn a_resume_whose_disk_or_descriptors_are_gone_from_any_call_on_loses_nothing() {
+fn a_resume_out_of_disk_or_descriptors_loses_nothing() {
     if let Some(sweep) = Sweep::new(Whom::Resume, "count") {
         sweep.everything_refused_from_a_call_on();
     }
 }
 
 #[test]
-fn a_write_that_the_disk_only_pretends_to_take_is_never_run_from() {
+fn a_pretended_write_never_lets_an_unclaimed_command_run() {
     let Some(strace) = strace() else { return };
     let site = site();
     for nth in 1..=4 {
@@ -622,7 +383,7 @@ fn a_write_that_the_disk_only_pretends_to_take_is_never_run_from() {
 }
 
 #[test]
-fn a_file_size_limit_cuts_a_write_short_and_the_journal_stays_whole() {
+fn a_file_size_limit_leaves_the_journal_whole() {
     let site = site();
     // blocks of 512 octets: the first holds claim and start, not the answer
     let asked = Asked::new(&site, &["count"]);
@@ -703,7 +464,7 @@ fn a_command_that_cannot_be_started_is_answered_as_such_once() {
 }
 
 #[test]
-fn a_quota_that_is_used_up_is_met_like_a_full_disk() {
+fn a_spent_quota_is_treated_like_a_full_disk() {
     let Some(strace) = strace() else { return };
     let site = site();
     // a claim gives up the reserve
@@ -772,7 +533,7 @@ fn unmade() -> Site {
 }
 
 #[test]
-fn a_full_disk_takes_a_request_and_its_answer_from_the_reserve() {
+fn on_a_full_disk_the_reserve_holds_request_and_answer() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -806,7 +567,7 @@ sh ask count >three; give three
 }
 
 #[test]
-fn an_output_that_a_full_disk_has_no_room_for_is_left_out_and_the_answer_says_so() {
+fn output_that_a_full_disk_cannot_hold_is_left_out() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -830,7 +591,7 @@ cat state/spool/*/alice.* | cut -d' ' -f3 | xargs
 }
 
 #[test]
-fn a_disk_without_room_even_for_a_claim_claims_nothing_and_says_so() {
+fn without_room_for_a_claim_a_request_is_deferred() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -851,8 +612,9 @@ give one
     assert_eq!((site.read("runs").lines().count(), site.answers().len()), (1, 1));
 }
 
+/// The reserve gives its inodes up.
 #[test]
-fn a_disk_that_is_out_of_inodes_takes_a_request_from_the_reserve() {
+fn a_disk_out_of_inodes_still_takes_a_request() {
     let site = unmade();
     let ran = on_tmpfs(
         &site,
@@ -869,34 +631,6 @@ give one
 }
 
 // ---------------------------------------------------------------- a mail system that does not take it
-
-/// A site that answers through a program; the file `mode` says how it behaves, `calls` how often it was called. One that
-/// is `held` waits until `go` is there, and for some 20 seconds at most.
-pub(crate) fn with_sendmail() -> Site {
-    let site = site();
-    let root = site.root().display().to_string();
-    write_script(
-        &site.path("sendmail"),
-        &format!(
-            r#"echo call >>{root}/calls
-case $(cat {root}/mode) in
-ok) cat >{root}/answers/$$.eml ;;
-die) kill -9 $$ ;;
-hang-once) echo ok >{root}/mode; exec sleep 90 ;;
-slow) sleep 2; cat >{root}/answers/$$.eml ;;
-held) for i in $(seq 1000); do [ ! -e {root}/go ] || break; sleep 0.02; done; cat >{root}/answers/$$.eml ;;
-half) head -c 10 >/dev/null; exit 1 ;;
-*) exit "$(cat {root}/mode)" ;;
-esac"#
-        ),
-    );
-    site.configure("transport   = \"file\"", "transport   = \"sendmail\"");
-    site.configure(
-        "[answer.file]",
-        &format!("[answer.sendmail]\npath = \"{root}/sendmail\"\n\n[answer.file]"),
-    );
-    site
-}
 
 /// An answer was not taken: it is owed, it is tried again when it is due and not before, and handed over once.
 fn is_owed_and_then_sent_once(
@@ -931,7 +665,7 @@ fn is_owed_and_then_sent_once(
 }
 
 #[test]
-fn a_sendmail_that_dies_or_refuses_is_asked_again_when_it_is_due() {
+fn a_sendmail_that_dies_or_refuses_is_asked_again_later() {
     for mode in ["75", "1", "die", "half"] {
         let site = with_sendmail();
         site.write("mode", mode);
@@ -946,7 +680,7 @@ fn a_sendmail_that_dies_or_refuses_is_asked_again_when_it_is_due() {
 }
 
 #[test]
-fn a_sendmail_that_hangs_is_stopped_after_a_minute_and_asked_again() {
+fn a_sendmail_that_hangs_is_stopped_and_asked_again() {
     let site = with_sendmail();
     site.write("mode", "hang-once");
     let asked = Asked::new(&site, &["count"]);
@@ -962,7 +696,7 @@ fn a_sendmail_that_hangs_is_stopped_after_a_minute_and_asked_again() {
 }
 
 #[test]
-fn a_sendmail_that_hangs_on_a_notice_holds_up_the_command_for_ten_seconds_and_no_more() {
+fn a_notice_that_hangs_delays_a_command_by_ten_seconds() {
     let site = with_sendmail();
     site.write("mode", "hang-once");
     let asked = Asked::new(&site, &["soon"]);
@@ -975,8 +709,9 @@ fn a_sendmail_that_hangs_on_a_notice_holds_up_the_command_for_ten_seconds_and_no
     assert_eq!((asked.runs(&site), site.answers().len()), (1, 1), "the result alone");
 }
 
+/// What was claimed before is answered once it is back.
 #[test]
-fn a_sendmail_that_does_not_exist_defers_and_what_was_claimed_before_is_answered_later() {
+fn without_its_sendmail_the_program_defers_and_answers_later() {
     let site = with_sendmail();
     site.write("mode", "75");
     let before = Asked::new(&site, &["count"]);
@@ -1104,7 +839,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn a_mail_server_that_drops_or_rejects_at_any_step_gets_the_answer_later_and_once() {
+fn a_server_failing_at_any_step_gets_the_answer_later() {
     let server = Server::start();
     let site = site();
     site.configure("transport   = \"file\"", "transport   = \"smtp\"");
@@ -1142,7 +877,7 @@ fn a_mail_server_that_drops_or_rejects_at_any_step_gets_the_answer_later_and_onc
 }
 
 #[test]
-fn an_answer_that_nobody_takes_for_five_days_is_given_up_and_that_is_logged() {
+fn an_answer_nobody_takes_for_five_days_is_given_up() {
     let Some(strace) = strace() else { return };
     let site = with_sendmail();
     site.write("mode", "75");
@@ -1196,7 +931,7 @@ fn an_answer_is_not_given_up_before_it_was_offered_once() {
 // ---------------------------------------------------------------- files that are damaged
 
 #[test]
-fn a_job_file_cut_at_any_octet_is_run_only_if_its_start_is_not_in_it() {
+fn a_truncated_job_runs_only_if_its_start_is_lost() {
     let site = site();
     let asked = Asked::new(&site, &["say", "the words"]);
     assert_eq!(site.deliver(&asked.mail).status, 0);
@@ -1231,8 +966,9 @@ fn a_job_file_cut_at_any_octet_is_run_only_if_its_start_is_not_in_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Nothing but what was asked for, and that once at most.
 #[test]
-fn a_job_file_with_any_bit_flipped_runs_nothing_but_what_was_asked_and_that_once() {
+fn a_job_with_a_flipped_bit_runs_nothing_else() {
     let site = site();
     let asked = Asked::new(&site, &["count"]);
     assert_eq!(site.deliver(&asked.mail).status, 0);
@@ -1264,7 +1000,7 @@ fn a_job_file_with_any_bit_flipped_runs_nothing_but_what_was_asked_and_that_once
 }
 
 #[test]
-fn a_marker_that_is_cut_or_has_a_bit_flipped_defers_everything() {
+fn a_damaged_marker_defers_everything() {
     let site = site();
     let asked = Asked::new(&site, &["count"]);
     let marker = site.path("state/marker");
@@ -1295,7 +1031,7 @@ fn a_marker_that_is_cut_or_has_a_bit_flipped_defers_everything() {
 }
 
 #[test]
-fn a_job_that_is_damaged_is_left_alone_and_the_log_says_so_at_each_resume() {
+fn a_damaged_job_is_left_alone_and_logged_each_time() {
     let Some(strace) = strace() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);
@@ -1328,7 +1064,7 @@ fn a_job_under_another_name_is_not_run() {
 }
 
 #[test]
-fn a_job_that_cannot_be_taken_up_does_not_hold_up_the_others() {
+fn a_job_that_cannot_be_resumed_holds_up_no_other() {
     let site = site();
     let good = Asked::new(&site, &["count"]);
     for strange in ["open to others", "a symbolic link", "a directory", "damaged"] {
@@ -1365,7 +1101,7 @@ fn a_job_that_cannot_be_taken_up_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_replay_whose_job_cannot_be_taken_up_is_deferred_and_the_log_says_why() {
+fn a_replay_whose_job_cannot_be_resumed_is_deferred() {
     let Some(strace) = strace() else { return };
     let site = site();
     let asked = Asked::new(&site, &["count"]);

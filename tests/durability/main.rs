@@ -1,26 +1,19 @@
 //! Nothing twice, nothing unanswered: the program under kills, faults, wrong clocks and lost power.
 
+#![cfg(test)]
+#![allow(clippy::too_many_lines, reason = "a table is as long as its cases")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests touch the world")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::print_stderr,
-    reason = "a test that cannot go on has failed"
-)]
-#![allow(dead_code, reason = "support is shared with the other suite")]
+#![allow(clippy::arithmetic_side_effects, reason = "a test that overflows has failed")]
 
-#[path = "../it/support.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 mod clocks;
 mod crash;
-mod faketime;
 mod faults;
+mod ground;
 mod keys;
 mod memory;
 mod power;
 mod races;
+mod strace;

@@ -1,6 +1,6 @@
 //! What the spool remembers: `last`, `revoke`, `log`, and whoever is notified.
 
-use crate::keys::site;
+use crate::ground::site;
 use crate::support::message;
 
 #[test]
@@ -63,7 +63,7 @@ fn the_log_has_a_line_a_job_newest_first() {
 }
 
 #[test]
-fn whoever_is_notified_gets_a_line_for_each_request_without_its_output() {
+fn a_notification_tells_of_a_request_without_its_output() {
     let site = site();
     site.configure("from        =", "notify = [\"root@example.com\"]\nfrom        =");
     site.deliver(&message(&site.sign(&[], &["say", "secret words"])));

@@ -432,7 +432,7 @@ fn no_power_cut_loses_a_claim_without_a_file_system_journal() {
 }
 
 #[test]
-fn a_program_that_does_not_sync_and_a_disk_that_lies_are_found_out() {
+fn missing_syncs_and_disks_that_lie_are_found_out() {
     let Some(guest) = Guest::new(JOURNALLED, true) else { return };
     let recording = guest.record("record");
     let lies = cuts(&recording.events, READY, 1, Flushes::Ignored);

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use netsysrq_mail::protocol::job::state::Answer;
 
-use crate::faults::{Asked, message_ids, now, site, strace, traced, with_sendmail};
+use crate::ground::{Asked, message_ids, now, site, with_sendmail};
+use crate::strace::{strace, traced};
 use crate::support::{Site, eventually, run};
 
 /// A delivery that does not wait for its command.
@@ -22,8 +23,9 @@ fn is_answered(site: &Site, asked: &Asked) -> bool {
     asked.state(site).is_some_and(|state| state.answer == Answer::HandedOver)
 }
 
+/// With `resume` beside them all the time.
 #[test]
-fn a_thousand_deliveries_of_a_hundred_requests_with_resume_among_them_make_a_hundred_runs() {
+fn a_thousand_deliveries_of_a_hundred_requests_run_each_once() {
     let site = site();
     let asked: Vec<Asked> = (0..100).map(|_| Asked::new(&site, &["count"])).collect();
     let (next, over, claims) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicUsize::new(0));
@@ -94,7 +96,7 @@ fn a_second_delivery_while_the_runner_is_alive_changes_nothing() {
 }
 
 #[test]
-fn a_runner_that_was_killed_is_resumed_by_the_next_delivery_and_runs_nothing_again() {
+fn the_next_delivery_resumes_a_killed_runner_and_repeats_nothing() {
     let site = site();
     let asked = Asked::new(&site, &["slow"]);
     let mut program = site.program();
@@ -138,8 +140,9 @@ fn begun() -> (Site, Asked) {
     (site, asked)
 }
 
+/// It is held up at each of its calls about a job, while that job's runner ends.
 #[test]
-fn who_is_held_up_at_any_call_while_the_runner_ends_takes_nothing_from_the_journal() {
+fn a_program_held_up_anywhere_takes_nothing_from_the_journal() {
     let Some(strace) = strace() else { return };
     for words in [&["resume", "--wait"][..], &["deliver", "--wait", "--profile", "mailbox"]] {
         let (site, asked) = begun();
@@ -171,7 +174,7 @@ fn resuming(site: &Site, arguments: &[&str]) -> Child {
 }
 
 #[test]
-fn one_resumes_at_a_time_and_another_says_so_and_touches_nothing() {
+fn a_second_resume_says_so_and_touches_nothing() {
     let site = with_sendmail();
     site.write("mode", "75");
     let asked = Asked::new(&site, &["count"]);
@@ -220,7 +223,7 @@ fn no_more_commands_run_at_once_under_resume_than_jobs_says() {
 }
 
 #[test]
-fn resume_takes_no_more_jobs_than_max_and_says_that_some_are_left() {
+fn resume_stops_at_max_and_says_that_jobs_are_left() {
     let site = site();
     let asked: Vec<Asked> = (0..3).map(|_| Asked::new(&site, &["count"])).collect();
     for asked in &asked {

@@ -4,7 +4,7 @@ use crate::host::{HOLDER, Host};
 use crate::machine::{Machine, SINK};
 use crate::outcomes::mail;
 use crate::support::eventually;
-use crate::ways::{Way, exim, opensmtpd, postfix};
+use crate::ways::{Way, exim, opensmtpd, postfix, send_by_smtp};
 
 /// The envelope sender with which a mail left that was given to sendmail with this `-f`, and sendmail's status.
 fn sent_from(machine: &Machine, user: &str, sender: &str) -> (i32, Option<String>) {
@@ -50,7 +50,7 @@ fn both_spellings_are_the_null_sender_to_opensmtpd() {
 
 /// Its sendmail says 75 and keeps the mail all the same: it would be answered twice, if it were sent again.
 #[test]
-fn opensmtpd_that_is_down_forgets_a_mail_of_one_spelling_and_keeps_one_of_the_other() {
+fn opensmtpd_while_down_keeps_mail_of_one_spelling_only() {
     let way = &opensmtpd::MDA;
     let Some(machine) = Machine::start(way.layers) else { return };
     (way.set_up)(&machine);
@@ -93,12 +93,12 @@ fn with_responder(responder: fn(&Machine), test: fn(&Machine, &Host<'_>)) {
     // it does answer people
     let stranger = "somebody@example.org";
     let hello = mail("hello\n").replace("them@", "netsysrq@");
-    (way.send)(&machine, stranger, &["netsysrq@example.net"], hello.as_bytes());
+    send_by_smtp(&machine, stranger, &["netsysrq@example.net"], hello.as_bytes());
     eventually("the stranger is answered", || machine.sunk().len() == 1);
     assert_eq!(machine.sunk()[0].to, stranger);
 
     let request = mail(&host.sign(&["mark"]));
-    (way.send)(&machine, HOLDER, &["alice@example.net"], request.as_bytes());
+    send_by_smtp(&machine, HOLDER, &["alice@example.net"], request.as_bytes());
     eventually("the answer is in its mailbox", || answers_in(&machine, "netsysrq") == 1);
     eventually("nothing is under way", || !(way.holds_mail)(&machine));
     test(&machine, &host);
@@ -183,14 +183,14 @@ fn a_responder_that_answers_whatever_comes_is_not_answered() {
 }
 
 #[test]
-fn an_answer_that_is_delivered_to_the_filter_itself_is_not_answered() {
+fn an_answer_delivered_to_the_filter_is_not_answered() {
     let way = &postfix::PROCMAIL;
     let Some(machine) = Machine::start(way.layers) else { return };
     let host = Host::set_up(&machine, way.user, way.restart);
-    host.write_config(&host.config().replace(HOLDER, way.address));
+    host.write_config(&host.config().replace(HOLDER, &way.address()));
     (way.set_up)(&machine);
     let request = mail(&host.sign(&["mark"]));
-    (way.send)(&machine, HOLDER, &[way.address], request.as_bytes());
+    send_by_smtp(&machine, HOLDER, &[&way.address()], request.as_bytes());
     eventually("the answer is in the mailbox", || answers_in(&machine, "alice") == 1);
     eventually("nothing is under way", || !(way.holds_mail)(&machine));
     assert_eq!((answers_in(&machine, "alice"), host.marks(), host.calls()), (1, 1, 1));

@@ -4,23 +4,11 @@
 //! A machine is a set of namespaces over this system's own files (`machine/`), with Debian's packages in layers and a
 //! network that ends at itself. Nothing in it outlives its test. Needs root.
 
+#![cfg(test)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests touch the world")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test that cannot go on has failed"
-)]
-#![allow(dead_code, reason = "support is shared with the other suites")]
+#![allow(clippy::arithmetic_side_effects, reason = "a test that overflows has failed")]
 
-#[path = "../durability/faketime.rs"]
-mod faketime;
-#[path = "../it/support.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 mod answers;

@@ -5,12 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use netsysrq_mail::protocol::time::Time;
 
-use crate::faketime::libfaketime;
 use crate::host::{Host, INSTALLED};
 use crate::machine::Machine;
 use crate::outcomes::mail;
-use crate::support::eventually;
-use crate::ways::{self, Way};
+use crate::support::{eventually, libfaketime};
+use crate::ways::{self, Way, send_by_smtp};
 
 const DAY: u64 = 24 * 3600;
 
@@ -40,8 +39,8 @@ impl<'a> Away<'a> {
     }
 
     fn send(&self, mail: &str) {
-        let address = [self.way.address];
-        (self.way.send)(self.host.machine, "somebody@example.org", &address, mail.as_bytes());
+        let address = self.way.address();
+        send_by_smtp(self.host.machine, "somebody@example.org", &[&address], mail.as_bytes());
     }
 
     /// Fetches until nothing waits any more.

@@ -9,7 +9,7 @@ use crate::host::{HOLDER, Host, INSTALLED};
 use crate::machine::Machine;
 use crate::support::eventually;
 use crate::table;
-use crate::ways::Way;
+use crate::ways::{Way, send_by_smtp};
 
 /// The envelope sender of everything that is sent here.
 const SENDER: &str = "somebody@example.org";
@@ -62,7 +62,7 @@ impl<'a> Site<'a> {
     }
 
     fn send(&self, mail: &str) {
-        (self.way.send)(self.machine, SENDER, &[self.way.address], mail.as_bytes());
+        send_by_smtp(self.machine, SENDER, &[&self.way.address()], mail.as_bytes());
     }
 
     /// Sends a mail that there is no reason to hold, and says what became of it.
@@ -111,9 +111,9 @@ impl<'a> Site<'a> {
     /// What is not for us: people read it, where people read that mailbox.
     fn assert_left_alone(&self, mail: &str) -> Cell {
         let fate = self.deliver(mail);
-        let expected = if self.way.is_mailbox { Fate::Inbox } else { Fate::Taken };
+        let expected = if self.way.is_mailbox() { Fate::Inbox } else { Fate::Taken };
         assert_eq!(fate, expected);
-        assert_eq!(self.copies_in_mailbox(mail), usize::from(self.way.is_mailbox));
+        assert_eq!(self.copies_in_mailbox(mail), usize::from(self.way.is_mailbox()));
         assert_eq!(self.host.marks(), 0);
         assert_eq!(self.host.answers().len(), 0);
         self.assert_silence();
@@ -199,7 +199,7 @@ pub(crate) fn replayed(site: &Site<'_>) -> Cell {
     site.assert_run_once_and_answered();
     let again = mail_about("hello again", &request);
     let fate = site.deliver(&again);
-    let expected = if site.way.is_mailbox { Fate::Inbox } else { Fate::Taken };
+    let expected = if site.way.is_mailbox() { Fate::Inbox } else { Fate::Taken };
     assert_eq!(fate, expected);
     site.assert_run_once_and_answered();
     Cell::of(&[fate]).with_calls(site.host.calls() - 1)
@@ -211,9 +211,9 @@ pub(crate) fn not_for_us(site: &Site<'_>) -> Cell {
     let text =
         "hello\n.\n..two dots\n\ttab, and trailing space \n8 bit: \u{e4}\n\nno newline at the end";
     let cell = site.assert_left_alone(&mail(text));
-    if !site.way.is_mailbox {
+    if !site.way.is_mailbox() {
         let other = mail_about("to somebody else", text);
-        (site.way.send)(site.machine, SENDER, &["alice@example.net"], other.as_bytes());
+        send_by_smtp(site.machine, SENDER, &["alice@example.net"], other.as_bytes());
         eventually("it is in her mailbox", || site.copies_in_mailbox(&other) == 1);
         site.assert_silence();
     }
@@ -281,7 +281,7 @@ pub(crate) fn slow_command(site: &Site<'_>) -> Cell {
     let fate = site.deliver(&mail(&site.host.sign(&["wait"])));
     assert_eq!(fate, Fate::Taken);
     let next = mail_about("next", "hello\n");
-    let expected = if site.way.is_mailbox { Fate::Inbox } else { Fate::Taken };
+    let expected = if site.way.is_mailbox() { Fate::Inbox } else { Fate::Taken };
     assert_eq!(site.deliver(&next), expected);
     assert_eq!(site.host.answers().len(), 0, "the command has ended before it was let go");
     site.host.go();
@@ -324,13 +324,14 @@ pub(crate) fn mail_system_restarted(site: &Site<'_>) -> Cell {
 /// One mail to two addresses, both of which lead to the program.
 pub(crate) fn two_recipients(site: &Site<'_>) -> Cell {
     let mail = mail(&site.host.sign(&["mark"]));
-    let other = site.way.address.replace("@example.net", "@mx.example.net");
-    (site.way.send)(site.machine, SENDER, &[site.way.address, &other], mail.as_bytes());
+    let address = site.way.address();
+    let other = address.replace("@example.net", "@mx.example.net");
+    send_by_smtp(site.machine, SENDER, &[&address, &other], mail.as_bytes());
     let fate = site.fate_of(&mail, PATIENCE);
-    let expected = if site.way.is_mailbox { Fate::Inbox } else { Fate::Taken };
+    let expected = if site.way.is_mailbox() { Fate::Inbox } else { Fate::Taken };
     assert_eq!(fate, expected);
-    assert_eq!(site.copies_in_mailbox(&mail), usize::from(site.way.is_mailbox));
+    assert_eq!(site.copies_in_mailbox(&mail), usize::from(site.way.is_mailbox()));
     site.assert_run_once_and_answered();
-    let fates = if site.way.is_mailbox { "taken and inbox" } else { "taken" };
+    let fates = if site.way.is_mailbox() { "taken and inbox" } else { "taken" };
     Cell(fates.to_owned()).with_calls(site.host.calls())
 }

@@ -75,7 +75,7 @@ pub(crate) fn enter(way: &str, outcome: &str, cell: &Cell) {
 #[ignore = "prints what the other tests have measured"]
 fn the_table_as_measured() {
     for is_mailbox in [true, false] {
-        let ways = WAYS.iter().filter(|way| way.is_mailbox == is_mailbox).map(|way| way.name);
+        let ways = WAYS.iter().filter(|way| way.is_mailbox() == is_mailbox).map(|way| way.name);
         let ways: Vec<&str> = ways.collect();
         println!("| outcome | {} |\n|---|{}", ways.join(" | "), "---|".repeat(ways.len()));
         for outcome in OUTCOMES {

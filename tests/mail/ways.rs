@@ -14,21 +14,28 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     /// The layers of its machine, topmost first.
     pub(crate) layers: &'static [&'static str],
-    /// The account whose configuration is used.
+    /// The account whose configuration is used: `alice`, who reads her mail, or `netsysrq`, whose mail is for the program
+    /// alone.
     pub(crate) user: &'static str,
-    /// Where mail for the program goes.
-    pub(crate) address: &'static str,
-    /// Whether people read what comes to that address.
-    pub(crate) is_mailbox: bool,
     /// Puts the examples into their places, and starts the mail system.
     pub(crate) set_up: fn(&Machine),
-    /// Sends a mail into the mail system, from this envelope sender.
-    pub(crate) send: fn(&Machine, from: &str, to: &[&str], mail: &[u8]),
     /// Whether the mail system still holds a mail that it means to deliver; where nothing delivers by itself, this asks
     /// it to, once.
     pub(crate) holds_mail: fn(&Machine) -> bool,
     /// What restarts the mail system, for root.
     pub(crate) restart: &'static [&'static str],
+}
+
+impl Way {
+    /// Where mail for the program goes.
+    pub(crate) fn address(&self) -> String {
+        format!("{}@example.net", self.user)
+    }
+
+    /// Whether a person reads what comes to that address.
+    pub(crate) fn is_mailbox(&self) -> bool {
+        self.user == "alice"
+    }
 }
 
 /// Sends a mail over SMTP to the mail system of the machine.

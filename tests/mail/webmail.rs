@@ -10,8 +10,8 @@ use crate::clients::{KEPT, Written};
 use crate::host::{HOLDER, Host};
 use crate::machine::Machine;
 use crate::support::{PROGRAM, eventually, run};
-use crate::ways::Way;
 use crate::ways::postfix::FORWARD;
+use crate::ways::{Way, send_by_smtp};
 
 /// Debian's Roundcube and Chromium, beside the mail system.
 const LAYERS: &[&str] = &["webmail", "postfix", "common"];
@@ -111,7 +111,7 @@ fn mail(subject: &str, media: &str, text: &str) -> String {
         "From: The Operator <{}>\nTo: Alice <alice@example.net>\nSubject: {subject}\nMessage-ID: <{}@example.net>\n\
          Date: Sat, 21 Nov 2026 12:00:00 +0000\nMIME-Version: 1.0\nContent-Type: {media}; charset=utf-8\n\
          Content-Transfer-Encoding: 8bit\n\n{text}",
-        WAY.address,
+        WAY.address(),
         subject.replace(|symbol: char| !symbol.is_ascii_alphanumeric(), "-"),
     )
 }
@@ -128,7 +128,7 @@ fn prepare(machine: &Machine, host: &Host<'_>, cases: &[Value], spent: &Request)
             .replace("{fresh}", &fresh.text)
             .replace("{fresh html}", &fresh.html());
         let mail = mail(subject, media, &text);
-        (WAY.send)(machine, WAY.address, &["alice@example.net"], mail.as_bytes());
+        send_by_smtp(machine, &WAY.address(), &["alice@example.net"], mail.as_bytes());
     }
     let inbox = machine.path("/home/alice/Maildir/new");
     eventually("alice has her mail", || {
@@ -173,7 +173,7 @@ fn requests_written_in_roundcube_are_found_run_once_and_answered() {
     set_up(&machine);
     let spent = Request::new(&host);
     let first = mail("hello", "text/plain", &spent.text);
-    (WAY.send)(&machine, HOLDER, &[WAY.address], first.as_bytes());
+    send_by_smtp(&machine, HOLDER, &[&WAY.address()], first.as_bytes());
     host.await_answers(1);
 
     let cases = cases();

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verb_may_be_left_out_and_flags_come_in_any_order() {
+    fn the_verb_is_optional_and_flags_have_no_order() {
         let expected = Options {
             profile: Some(Profile::Mta),
             wait: true,

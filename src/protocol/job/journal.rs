@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_cut_at_any_octet_is_at_the_last_step_that_is_whole() {
+    fn a_journal_cut_anywhere_is_at_its_last_whole_step() {
         let story = story();
         let octets = journal(&story);
         let ends: Vec<usize> = (1..=story.len()).map(|n| journal(&story[..n]).len()).collect();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_takes_a_step_back_over_the_start_of_the_command() {
+    fn no_flipped_bit_undoes_the_start_of_a_command() {
         let octets = journal(&story()[..4]);
         for bit in 0..octets.len() * 8 {
             let mut flipped = octets.clone();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_in_a_record_is_a_step_that_did_not_happen() {
+    fn a_step_whose_record_has_a_hole_did_not_happen() {
         let story = story();
         let before = journal(&story[..3]);
         for hole in [0..10, 0..30, 20..31] {

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_mailboxes_put_above_a_message_hides_nothing_of_it() {
+    fn a_mailbox_from_line_hides_nothing_of_a_message() {
         let frame = framed(b"octets").replace('\n', " ");
         for line in [
             "From a@b Sat Nov 21 05:53:00 2026",
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_in_the_raw_body_counts_only_if_nothing_was_found() {
+    fn damage_in_the_raw_body_counts_only_without_a_find() {
         let (frame, damaged) =
             (framed(b"octets"), framed(b"other").replacen("begin\n", "begin\nzzz", 1));
         let damages = |part: &str| {
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_comes_first_and_a_new_frame_before_the_quoted_one() {
+    fn the_subject_comes_first_and_quoted_frames_come_last() {
         let (new, old) = (framed(b"new"), framed(b"old").replace('\n', "\n> "));
         let subject = framed(b"subject").replace('\n', " ");
         let message = format!("Subject: {subject}\n\n{new}\nAlice wrote:\n> {old}\n");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forward_in_a_forward_is_searched_to_depth_3_and_no_deeper() {
+    fn forwards_are_searched_to_a_depth_of_three_only() {
         let frame = framed(b"octets");
         let nested = |depth: usize| {
             "Content-Type: message/rfc822\n\n".repeat(depth) + "Subject: x\n\n" + &frame
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_id_is_kept_only_if_it_is_one_sane_id() {
+    fn only_a_single_sane_message_id_is_kept() {
         let id = |value: &str| {
             Candidate::find(format!("Message-ID: {value}\n\nhello\n").as_bytes()).message_id
         };
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_frame_is_found_where_dashes_are_taken_for_the_end_of_a_part() {
+    fn a_frame_behind_dashes_that_look_like_boundaries_is_found() {
         let (old, new) = (framed(b"spent"), framed(b"new"));
         let mail = format!(
             "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"-\"\n\n---\n\n{old}\n-----Original \

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_text_is_read_once_and_a_quoted_or_escaped_one_in_further_ways() {
+    fn only_quoted_or_escaped_text_is_read_in_several_ways() {
         assert_eq!(readings("Name, 1 2.\n"), ["name12"]);
         assert_eq!(readings("> Name\n> 1"), ["name1"]);
         assert_eq!(readings("ab> name\nab> 1"), ["abnameab1", "name1"]);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone_as_often_as_they_were_done_up_to_a_bound() {
+    fn escapes_are_undone_as_often_as_needed_within_a_bound() {
         for escaped in [
             "name%20",
             "name%2520",

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_is_half_written_is_read_when_it_is_whole() {
+    fn a_half_written_number_is_read_once_it_is_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("seen");
         write(&path, 1_795_999_999).unwrap();

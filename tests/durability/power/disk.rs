@@ -1,6 +1,8 @@
 //! Disks that remember: an NBD server that keeps every write and every flush in the order in which they came, of all
 //! disks in one list. What a power cut leaves is worked out afterwards, from that list.
 
+#![allow(clippy::as_conversions, reason = "lengths and offsets of NBD, all below 2^32")]
+
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Exim 4.96, in Debian's split configuration, and what it calls.
 
-use super::{Way, send_by_smtp};
+use super::Way;
 use crate::machine::{Machine, SINK};
 
 /// This ends the listener and the queue runner, waits two seconds, and starts them again.
@@ -37,15 +37,12 @@ pub(crate) const ROUTER: Way = Way {
     name: "exim router",
     layers: &["exim", "common"],
     user: "netsysrq",
-    address: "netsysrq@example.net",
-    is_mailbox: false,
     set_up: |machine| {
         lay_out(machine);
         machine.install_example("exim/router", "/etc/exim4/conf.d/router/350_netsysrq");
         machine.install_example("exim/transport", "/etc/exim4/conf.d/transport/30_netsysrq");
         start(machine);
     },
-    send: send_by_smtp,
     holds_mail,
     restart: RESTART,
 };
@@ -63,8 +60,6 @@ pub(crate) const FORWARD: Way = Way {
 pub(crate) const PROCMAIL: Way = Way {
     name: "procmail under exim",
     user: "alice",
-    address: "alice@example.net",
-    is_mailbox: true,
     set_up: |machine| {
         lay_out(machine);
         machine.install_at_home("alice", "procmailrc", ".procmailrc");

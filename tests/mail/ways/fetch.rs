@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use super::{Way, postfix, send_by_smtp};
+use super::{Way, postfix};
 use crate::machine::Machine;
 
 /// The server: Postfix takes mail in and gives it to Dovecot, which keeps it apart from the machine's own mailboxes.
@@ -107,14 +107,11 @@ pub(crate) const FDM: Way = Way {
     name: "fdm",
     layers: LAYERS,
     user: "alice",
-    address: "alice@example.net",
-    is_mailbox: true,
     set_up: |machine| {
         start_server(machine);
         install(machine, "alice", "fdm.conf", ".fdm.conf");
         install_restart(machine, "alice", "pkill -x fdm; fdm fetch");
     },
-    send: send_by_smtp,
     holds_mail: |machine| holds_mail(machine, "alice", FDM_FETCH),
     restart: &[RESTART],
 };
@@ -142,10 +139,7 @@ pub(crate) const FETCHMAIL: Way = Way {
     name: "fetchmail",
     layers: LAYERS,
     user: "netsysrq",
-    address: "netsysrq@example.net",
-    is_mailbox: false,
     set_up: |machine| set_up_fetchmail(machine, "netsysrq", "fetchmail/own-mailbox"),
-    send: send_by_smtp,
     holds_mail: |machine| holds_mail(machine, "netsysrq", FETCHMAIL_FETCH),
     restart: &[RESTART],
 };

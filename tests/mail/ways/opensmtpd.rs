@@ -1,6 +1,6 @@
 //! OpenSMTPD 6.8, and what it calls.
 
-use super::{Way, send_by_smtp};
+use super::Way;
 use crate::machine::{Machine, SINK};
 
 /// Where the harness puts what `RESTART` runs.
@@ -40,8 +40,6 @@ pub(crate) const MDA: Way = Way {
     name: "opensmtpd mda",
     layers: &["opensmtpd", "common"],
     user: "netsysrq",
-    address: "netsysrq@example.net",
-    is_mailbox: false,
     set_up: |machine| {
         lay_out(machine);
         machine.install_example("opensmtpd/smtpd.conf", "/etc/smtpd.netsysrq.conf");
@@ -50,7 +48,6 @@ pub(crate) const MDA: Way = Way {
         );
         start(machine);
     },
-    send: send_by_smtp,
     holds_mail,
     restart: RESTART,
 };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Way, send_by_smtp};
+use super::Way;
 use crate::machine::{Machine, SINK};
 
 /// Debian's installation, with as short a patience as it can have, and all mail to elsewhere sent to the sink. A mail that
@@ -45,14 +45,11 @@ pub(crate) const PROCMAIL: Way = Way {
     name: "procmail",
     layers: &["postfix", "common"],
     user: "alice",
-    address: "alice@example.net",
-    is_mailbox: true,
     set_up: |machine| {
         lay_out(machine);
         machine.install_at_home("alice", "procmailrc", ".procmailrc");
         start(machine);
     },
-    send: send_by_smtp,
     holds_mail,
     restart: RESTART,
 };
@@ -62,10 +59,7 @@ const OWN: Way = Way {
     name: "",
     layers: &["postfix", "common"],
     user: "netsysrq",
-    address: "netsysrq@example.net",
-    is_mailbox: false,
     set_up: start,
-    send: send_by_smtp,
     holds_mail,
     restart: RESTART,
 };

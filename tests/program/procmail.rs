@@ -170,7 +170,7 @@ fn ends_with_mail(inbox: &[u8], mail: &str) -> bool {
 }
 
 #[test]
-fn a_signed_request_is_run_under_the_account_and_answered_by_a_mail_that_verifies() {
+fn a_request_is_run_under_the_account_and_answered() {
     Post::for_each(|post| {
         let request = post.site.sign(&[], &["mark"]);
         let delivered = post.deliver(message(&request).as_bytes());
@@ -346,7 +346,7 @@ fn where_the_program_is_missing_mail_reaches_the_inbox() {
 }
 
 #[test]
-fn a_broken_configuration_defers_requests_until_it_is_mended_and_leaves_ordinary_mail_alone() {
+fn a_broken_configuration_defers_requests_and_no_other_mail() {
     Post::for_each(|post| {
         let request = message(&post.site.sign(&[], &["mark"]));
         let past = post.site.sign(&["--issued-at", "2026-01-01T00:00:00Z"], &["mark"]);
@@ -365,7 +365,7 @@ fn a_broken_configuration_defers_requests_until_it_is_mended_and_leaves_ordinary
 }
 
 #[test]
-fn a_mail_that_cannot_be_written_to_the_inbox_is_not_reported_as_delivered() {
+fn a_mail_the_inbox_cannot_take_is_not_called_delivered() {
     Post::for_each(|post| {
         let mail = message("hello\n");
         let full_disk = post.site.path("full-disk");
@@ -405,7 +405,7 @@ fn what_comes_before_and_behind_the_recipe_keeps_its_meaning() {
 }
 
 #[test]
-fn mail_that_an_added_condition_leaves_out_is_not_judged_by_an_earlier_status() {
+fn mail_a_condition_leaves_out_ignores_an_earlier_status() {
     Post::for_each(|post| {
         let recipe = post.site.read("procmailrc");
         let selecting = recipe.replacen(":0 rW\n", ":0 rW\n* ^TO_netsysrq@\n", 1);

@@ -671,22 +671,22 @@ fn each_is_refused(mistakes: &[Mistake]) {
 }
 
 #[test]
-fn a_general_mistake_is_told_with_its_line_and_defers() {
+fn a_general_mistake_is_told_with_its_line() {
     each_is_refused(GENERAL);
 }
 
 #[test]
-fn a_mistake_about_answers_is_told_with_its_line_and_defers() {
+fn a_mistake_about_answers_is_told_with_its_line() {
     each_is_refused(ANSWERS);
 }
 
 #[test]
-fn a_mistake_about_a_key_is_told_with_its_line_and_defers() {
+fn a_mistake_about_a_key_is_told_with_its_line() {
     each_is_refused(KEYS);
 }
 
 #[test]
-fn a_mistake_about_a_command_is_told_with_its_line_and_defers() {
+fn a_mistake_about_a_command_is_told_with_its_line() {
     each_is_refused(COMMANDS);
 }
 
@@ -703,7 +703,7 @@ fn a_server_under_tls_is_refused_by_a_build_without_it() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_in_the_order_of_the_lines() {
+fn all_mistakes_are_told_at_once_in_their_order() {
     let site = Site::new();
     site.configure("secret_file = \"pager\"", "secret_file = \"gone\"");
     site.configure("[\"/bin/echo\", \"{what}\"]", "[\"/bin/echo\"]");
@@ -722,7 +722,7 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_lines() {
 }
 
 #[test]
-fn a_command_that_is_wrong_is_not_told_as_missing_where_it_is_allowed() {
+fn a_wrong_command_is_not_told_as_missing_too() {
     let site = Site::new();
     site.configure("[\"/bin/echo\", ", "[\"echo\", ");
     let checked = site.tool(&["check"]);
@@ -759,7 +759,7 @@ fn each_deed_is_refused(deeds: &[Deed]) {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_read_or_trusted_is_told_and_defers() {
+fn a_configuration_that_cannot_be_read_or_trusted_defers() {
     each_deed_is_refused(&[
         (
             "missing",
@@ -838,7 +838,7 @@ fn a_configuration_that_cannot_be_read_or_trusted_is_told_and_defers() {
 }
 
 #[test]
-fn a_secret_or_host_key_that_is_no_secret_is_told_with_its_line_and_defers() {
+fn bad_secrets_and_host_keys_are_told_with_their_line() {
     each_deed_is_refused(&[
         (
             "a secret that others may read",
@@ -937,7 +937,7 @@ fn what_another_user_owns_is_told_and_defers() {
 }
 
 #[test]
-fn a_secret_that_the_user_cannot_read_is_told_with_its_line_and_defers() {
+fn an_unreadable_secret_is_told_with_its_line_and_defers() {
     if !is_root() {
         return;
     }

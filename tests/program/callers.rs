@@ -22,7 +22,7 @@ fn status(mut delivery: Command, mail: &[u8]) -> i32 {
 }
 
 #[test]
-fn a_request_is_found_in_each_form_in_which_mail_systems_hand_a_mail_over() {
+fn a_request_is_found_however_mail_systems_hand_it_over() {
     let site = Site::new();
     type Form = fn(&str) -> String;
     let forms: [(&str, Form); 9] = [
@@ -72,7 +72,7 @@ fn a_null_sender_in_any_spelling_changes_nothing() {
 }
 
 #[test]
-fn an_input_that_is_closed_or_cut_short_is_not_for_us() {
+fn closed_or_truncated_input_is_not_for_us() {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     for (profile, expected) in [("mailbox", 1), ("mta", 0), ("qmail", 0)] {

@@ -1,62 +1,15 @@
 //! A site to test on: a host with keys, configuration, spool and a directory for answers, all temporary.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use coset::CborSerializable;
 use coset::cbor::Value;
 use tempfile::TempDir;
 
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_netsysrq-mail");
-
-/// What a program left behind.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) status: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// Runs a command with `stdin`; a death by signal is status -1.
-pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Ran {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let mut input = child.stdin.take().unwrap();
-    let stdin = stdin.to_vec();
-    // a program that does not read must not stop the test
-    let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    Ran {
-        status: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Waits for something that another process is about to do, on a machine that may do much else.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "waited 120 s in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Shell words that wait until `go` is there, and no longer than its directory is: a test that fails leaves nobody behind.
-pub(crate) fn waiting_for(go: &Path) -> String {
-    let (directory, go) = (go.parent().unwrap().display(), go.display());
-    format!("while [ -d {directory} ] && [ ! -e {go} ]; do sleep 0.02; done")
-}
+use super::processes::{PROGRAM, Ran, run, write_program};
 
 /// One host, `web1`, with an Ed25519 key `alice`, an HMAC key `pager` and a few commands.
 pub(crate) struct Site {
@@ -214,21 +167,16 @@ grace   = "1s"
     /// Makes `program`, a copy of the program under test, in the site.
     pub(crate) fn copy_program(&self) -> PathBuf {
         let path = self.path("program");
-        // by a process of its own: a child of another test's thread would have the copy open for writing (ETXTBSY)
+        // by a process of its own, as for write_program
         let copied = run(Command::new("cp").arg(PROGRAM).arg(&path), b"");
         assert_eq!(copied.status, 0, "{copied:?}");
         path
     }
 
-    /// Writes a script in the site that can be run.
-    pub(crate) fn write_script(&self, name: &str, text: &str) -> PathBuf {
+    /// Writes a file in the site that can be run.
+    pub(crate) fn write_program(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        // by a process of its own, as above
-        let written = run(
-            Command::new("sh").args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(&path),
-            text.as_bytes(),
-        );
-        assert_eq!(written.status, 0, "{written:?}");
+        write_program(&path, text);
         path
     }
 
@@ -269,53 +217,6 @@ pub(crate) fn message(text: &str) -> String {
     format!(
         "From: alice@example.com\nTo: netsysrq@web1.example.com\nSubject: hello\nMessage-ID: <1@client.example>\n\n{text}"
     )
-}
-
-/// Writes a script and makes it a program. Another process does: one that we wrote ourselves could not be run while a
-/// child that another test is just starting still holds it open.
-pub(crate) fn write_script(path: &Path, text: &str) {
-    let mut shell = Command::new("/bin/sh");
-    let written = run(
-        shell.args(["-c", r#"cat >"$0" && chmod 755 "$0""#]).arg(path),
-        format!("#!/bin/sh\n{text}\n").as_bytes(),
-    );
-    assert_eq!(written.status, 0, "{written:?}");
-}
-
-/// The Python that has the packages of the peers.
-pub(crate) fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("NETSYSRQ_TEST_PYTHON").map(PathBuf::from);
-    if python.is_none() {
-        missing("the Python of NETSYSRQ_TEST_PYTHON");
-    }
-    python
-}
-
-/// A program that a test needs, if it is there. Where CI is set a missing one is a failure.
-pub(crate) fn needed(program: &str) -> Option<PathBuf> {
-    let found = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/dovecot"]
-        .iter()
-        .map(|directory| Path::new(directory).join(program))
-        .find(|path| path.exists());
-    if found.is_none() {
-        missing(program);
-    }
-    found
-}
-
-/// Says loudly that a test is skipped for want of `what`, or fails it where CI is set.
-pub(crate) fn missing(what: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{what} is missing; ./test installs it");
-    eprintln!("SKIPPED: {what} is missing; ./test installs it");
-}
-
-/// Whether this is root, which may switch users and mount; says loudly that a test is skipped if not.
-pub(crate) fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: needs root");
-    }
-    root
 }
 
 /// The payload of a request with another nonce in it, sound or not.

@@ -36,7 +36,7 @@ fn output_that_cannot_be_written_is_no_success() {
 }
 
 #[test]
-fn an_argument_that_is_not_utf_8_is_refused_and_not_replaced() {
+fn an_argument_that_is_not_utf_8_is_not_signed() {
     let site = Site::new();
     let mut sign = Command::new(PROGRAM);
     sign.args(["sign", "--key-id", "alice", "--key"]).arg(site.path("alice")).arg("web1");
@@ -61,7 +61,7 @@ fn half_a_key_is_not_left_behind() {
 }
 
 #[test]
-fn the_stanza_that_keygen_prints_may_ask_for_every_harmless_built_in() {
+fn the_stanza_of_keygen_allows_every_harmless_built_in() {
     let site = Site::new();
     let stanza = keygen(&site, "phone").stdout;
     site.write("config.toml", &format!("{}\n{stanza}", site.read("config.toml")));
@@ -127,7 +127,7 @@ fn a_key_that_others_can_read_signs_and_is_told_of() {
 }
 
 #[test]
-fn an_option_behind_the_command_is_signed_as_its_argument_and_told_of() {
+fn an_option_behind_the_command_is_an_argument_and_noted() {
     let site = Site::new();
     let sign = |command: &[&str]| {
         let mut sign = Command::new(PROGRAM);
@@ -154,7 +154,7 @@ fn on_a_terminal(words: &str) -> String {
 }
 
 #[test]
-fn a_person_at_a_terminal_is_told_what_a_mail_system_is_not() {
+fn only_a_person_at_a_terminal_is_told_what_happens() {
     let site = Site::new();
     let config = site.path("config.toml").display().to_string();
     let explained = on_a_terminal(&format!("--config {config} explain"));

@@ -3,7 +3,7 @@
 use crate::support::{Site, message};
 
 #[test]
-fn a_signed_request_is_run_once_and_answered_by_a_mail_that_verifies() {
+fn a_signed_request_runs_once_and_its_answer_verifies() {
     let site = Site::new();
     let request = site.sign(&[], &["mark"]);
     let delivered = site.deliver(&message(&request));

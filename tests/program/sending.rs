@@ -106,7 +106,7 @@ fn an_answer_that_arrives_is_verified_and_shown() {
 }
 
 #[test]
-fn an_answer_that_does_not_come_is_given_up_after_the_request_has_expired() {
+fn waiting_for_an_answer_ends_when_the_request_has_expired() {
     let site = Site::new();
     site.write("mbox", "");
     let [mailbox, host_key] =

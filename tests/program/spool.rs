@@ -150,7 +150,7 @@ fn a_spool_of_another_user_defers_and_names_that_user() {
 }
 
 #[test]
-fn a_spool_that_was_given_to_another_user_is_foreign_to_that_user() {
+fn a_spool_given_to_another_user_is_foreign_to_them() {
     if !is_root() {
         return;
     }
@@ -180,8 +180,9 @@ fn a_damaged_low_water_mark_defers_until_the_spool_is_fenced() {
     site.mends_by_fencing();
 }
 
+/// It is made again, or requests are deferred.
 #[test]
-fn a_lost_part_of_the_spool_defers_or_is_made_again_and_never_runs_a_request_twice() {
+fn a_lost_part_of_the_spool_runs_nothing_twice() {
     for part in ["low-water", "seen", "rate", "slots", "spool/tmp", "reserve"] {
         let site = site();
         let lost = site.path("state").join(part);
@@ -196,7 +197,7 @@ fn a_lost_part_of_the_spool_defers_or_is_made_again_and_never_runs_a_request_twi
 }
 
 #[test]
-fn what_a_restore_has_left_out_is_told_by_check_and_made_again_by_init() {
+fn check_tells_what_a_restore_lost_and_init_mends_it() {
     let lose = |site: &Site, part: &str| {
         let lost = site.path("state").join(part);
         fs::remove_file(&lost).or_else(|_| fs::remove_dir_all(&lost)).unwrap();
@@ -266,7 +267,7 @@ fn a_fence_that_fails_or_is_killed_lets_nothing_run_again() {
 }
 
 #[test]
-fn a_delivery_that_was_begun_before_a_fence_claims_nothing_after_it() {
+fn a_delivery_begun_before_a_fence_claims_nothing_after_it() {
     let Some(strace) = needed("strace") else { return };
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
@@ -359,8 +360,9 @@ fn on_a_full_disk(setting: &str) -> Option<(Site, Vec<String>)> {
     Some((site, lines))
 }
 
+/// It is never run without a claim, and never claimed without being run.
 #[test]
-fn on_a_full_disk_a_request_is_claimed_and_run_or_deferred_and_not_run() {
+fn on_a_full_disk_a_request_is_run_or_deferred() {
     let Some((site, lines)) = on_a_full_disk("") else { return };
     match lines[0].as_str() {
         "0 1" => {
@@ -372,7 +374,7 @@ fn on_a_full_disk_a_request_is_claimed_and_run_or_deferred_and_not_run() {
 }
 
 #[test]
-fn on_a_full_disk_without_a_reserve_a_request_is_deferred_and_not_run() {
+fn a_full_disk_without_a_reserve_defers_a_request() {
     let Some((site, lines)) = on_a_full_disk("rm -r \"$STATE/reserve\"") else { return };
     assert_eq!((lines[0].as_str(), lines[1].as_str()), ("75 0", "75 0"));
     assert_eq!((site.marks(), site.answers().len()), (0, 0));
@@ -409,7 +411,7 @@ fn init_again_changes_nothing_and_says_so() {
 }
 
 #[test]
-fn init_makes_directories_and_files_for_nobody_else_whatever_the_umask_is() {
+fn whatever_the_umask_all_files_are_for_their_owner_alone() {
     for umask in ["000", "022", "077"] {
         let site = Site::without_spool();
         let mut command = Command::new("sh");
@@ -433,7 +435,7 @@ fn init_makes_directories_and_files_for_nobody_else_whatever_the_umask_is() {
 }
 
 #[test]
-fn a_fence_refuses_what_was_signed_before_and_takes_what_is_signed_after() {
+fn a_fence_refuses_only_what_was_signed_before_it() {
     let site = site();
     site.configure("[key.pager]\n", "[key.pager]\nmax_ttl = \"30d\"\n");
     let ran = message(&site.sign(&[], &["mark"]));
@@ -460,7 +462,7 @@ fn a_fence_refuses_what_was_signed_before_and_takes_what_is_signed_after() {
 }
 
 #[test]
-fn a_fence_refuses_what_a_clock_ahead_of_ours_signed_before_it() {
+fn a_fence_refuses_what_a_fast_clock_signed_before_it() {
     let site = Site::new();
     // signed by a clock that is two minutes ahead, within the skew of five
     let ahead = run(Command::new("date").args(["-u", "-d", "+2 min", "+%Y-%m-%dT%H:%M:%SZ"]), b"");
@@ -555,27 +557,27 @@ fn fifty_are_one(arguments: &[&str], expected: &[(i32, usize)]) {
 }
 
 #[test]
-fn fifty_deliveries_of_one_request_to_an_address_are_one_run_and_one_answer() {
+fn fifty_deliveries_to_an_address_run_one_request_once() {
     fifty_are_one(&["--profile", "mta"], &[(0, 50)]);
 }
 
 #[test]
-fn fifty_deliveries_of_one_request_to_a_mailbox_are_one_run_and_one_answer() {
+fn fifty_deliveries_to_a_mailbox_run_one_request_once() {
     fifty_are_one(&["--profile", "mailbox"], &[(0, 1), (1, 49)]);
 }
 
 #[test]
-fn fifty_waiting_deliveries_of_one_request_to_an_address_are_one_run_and_one_answer() {
+fn fifty_waiting_deliveries_to_an_address_run_one_request_once() {
     fifty_are_one(&["--profile", "mta", "--wait"], &[(0, 50)]);
 }
 
 #[test]
-fn fifty_waiting_deliveries_of_one_request_to_a_mailbox_are_one_run_and_one_answer() {
+fn fifty_waiting_deliveries_to_a_mailbox_run_one_request_once() {
     fifty_are_one(&["--profile", "mailbox", "--wait"], &[(0, 1), (1, 49)]);
 }
 
 #[test]
-fn a_delivery_returns_before_its_command_has_ended_and_the_answer_comes_later() {
+fn a_delivery_returns_before_its_command_has_ended() {
     let site = Site::new();
     let go = site.path("go");
     site.mark_then(&format!("{}; echo done", waiting_for(&go)));
@@ -598,7 +600,7 @@ fn a_delivery_returns_before_its_command_has_ended_and_the_answer_comes_later() 
 }
 
 #[test]
-fn a_job_that_is_taken_up_keeps_its_room_for_the_records_to_come() {
+fn a_running_job_keeps_room_for_its_later_records() {
     let site = Site::new();
     let go = site.path("go");
     site.mark_then(&waiting_for(&go));
@@ -627,8 +629,9 @@ fn a_claim_is_named_by_signed_octets_alone() {
     assert_eq!(site.claim(), site.path(&name));
 }
 
+/// `jobs` says how many commands run at once.
 #[test]
-fn at_most_so_many_commands_run_at_once_and_a_ping_does_not_wait_for_them() {
+fn commands_wait_for_a_free_slot_and_pings_do_not() {
     let site = Site::new();
     site.configure("[answer]\n", "jobs = 2\n[answer]\n");
     let (log, go) = (site.path("log"), site.path("go"));
@@ -655,7 +658,7 @@ fn at_most_so_many_commands_run_at_once_and_a_ping_does_not_wait_for_them() {
 }
 
 #[test]
-fn over_its_allowance_a_key_is_denied_and_told_so_once_an_hour() {
+fn a_key_over_its_allowance_is_told_once_an_hour() {
     let site = Site::new();
     site.configure("[key.pager]", "per_hour = 2\n\n[key.pager]");
     let logs = [(); 4].map(|()| {
@@ -677,7 +680,7 @@ fn over_its_allowance_a_key_is_denied_and_told_so_once_an_hour() {
 }
 
 #[test]
-fn a_mail_that_comes_again_and_again_takes_nothing_from_the_allowance_of_its_key() {
+fn a_replay_takes_nothing_from_the_allowance_of_its_key() {
     let site = Site::new();
     site.configure("[key.pager]", "per_hour = 2\n\n[key.pager]");
     let old = message(&site.sign(&[], &["mark"]));
@@ -718,7 +721,7 @@ fn killed_while_running(site: &Site, mail: &str) {
 }
 
 #[test]
-fn a_job_killed_while_it_ran_is_answered_as_unknown_once_and_not_run_again() {
+fn a_job_killed_while_running_is_answered_once_as_unknown() {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     killed_while_running(&site, &mail);
@@ -731,7 +734,7 @@ fn a_job_killed_while_it_ran_is_answered_as_unknown_once_and_not_run_again() {
 }
 
 #[test]
-fn a_runner_killed_while_its_command_ran_leaves_a_job_that_a_second_mail_resumes() {
+fn a_second_mail_resumes_the_job_of_a_killed_runner() {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     let go = site.path("go");
@@ -788,7 +791,7 @@ fn claimed_and_not_started(site: &Site, mail: &str) {
 }
 
 #[test]
-fn a_job_that_was_claimed_and_not_started_is_run_once_by_a_second_mail() {
+fn a_second_mail_runs_a_claimed_job_that_never_started() {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     claimed_and_not_started(&site, &mail);
@@ -800,7 +803,7 @@ fn a_job_that_was_claimed_and_not_started_is_run_once_by_a_second_mail() {
 }
 
 #[test]
-fn an_unstarted_job_is_judged_again_by_what_is_configured_when_it_is_resumed() {
+fn an_unstarted_job_is_judged_again_when_it_is_resumed() {
     for (name, from, to, says) in [
         ("revoked", "[key.pager]", "revoked = true\n[key.pager]", "this key is revoked"),
         ("not allowed", "\"help\", \"mark\"", "\"help\"", "this key may not do that here"),
@@ -826,7 +829,7 @@ fn an_unstarted_job_is_judged_again_by_what_is_configured_when_it_is_resumed() {
 }
 
 #[test]
-fn an_unstarted_job_that_has_expired_meanwhile_is_answered_and_not_run() {
+fn an_unstarted_job_that_has_expired_is_only_answered() {
     let site = Site::new();
     // before its time begins
     site.copy_program();
@@ -892,7 +895,7 @@ fn a_job_that_is_damaged_stays_spent() {
 }
 
 #[test]
-fn an_answer_that_was_not_taken_is_handed_over_by_a_second_mail() {
+fn a_second_mail_hands_over_an_answer_nobody_took() {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     let (answers, aside) = (site.path("answers"), site.path("aside"));
@@ -936,7 +939,7 @@ fn position(trace: &[String], from: usize, parts: &[&str]) -> usize {
 }
 
 #[test]
-fn a_claim_and_its_start_are_on_the_disk_before_the_command_is_executed() {
+fn claim_and_start_are_synced_before_the_command_is_executed() {
     for arguments in [&["--wait", "--profile", "mta"][..], &["--profile", "mta"]] {
         let site = Site::new();
         let mail = message(&site.sign(&[], &["mark"]));
@@ -1015,7 +1018,7 @@ fn an_ordinary_mail_opens_neither_configuration_nor_spool() {
 }
 
 #[test]
-fn what_a_killed_delivery_left_without_a_name_is_swept_away_after_a_day() {
+fn unnamed_claims_of_killed_deliveries_go_after_a_day() {
     let site = Site::new();
     for (name, age) in [("old", "2 days ago"), ("new", "1 hour ago"), ("held", "2 days ago")] {
         let path = site.path("state/spool/tmp").join(name);

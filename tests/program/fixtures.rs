@@ -479,7 +479,7 @@ fn four_of_five_fixtures_are_refusals() {
 }
 
 #[test]
-fn every_reason_that_a_mail_alone_can_bring_about_has_a_fixture() {
+fn every_reason_a_mail_alone_can_cause_has_a_fixture() {
     // too-many and too-old take more than a mail: a busy hour, a spool that forgets
     let reasons = [
         "argument",

@@ -52,7 +52,7 @@ fn path(site: &Site, name: &str) -> String {
 }
 
 #[test]
-fn requests_that_the_peer_makes_are_run_and_it_takes_our_answers() {
+fn the_peers_requests_are_run_and_it_accepts_our_answers() {
     let Some(peer) = Peer::find() else { return };
     let site = Site::new();
     for (count, (key, alg)) in
@@ -150,7 +150,7 @@ fn requests_that_we_make_are_taken_by_the_peer() {
 }
 
 #[test]
-fn answers_of_every_kind_are_taken_by_the_peer_and_changed_ones_are_not() {
+fn the_peer_accepts_every_answer_and_no_changed_one() {
     let Some(peer) = Peer::find() else { return };
     let site = Site::new();
     for command in [&["ping"][..], &["help"], &["fail"], &["flood"], &["sleep"], &["say", ".dot"]] {
@@ -202,7 +202,7 @@ fn a_key_that_openssh_made_signs_requests_that_are_run() {
 }
 
 #[test]
-fn a_key_with_a_passphrase_signs_with_it_and_with_no_other() {
+fn a_protected_key_signs_only_with_its_passphrase() {
     let Some(ssh_keygen) = needed("ssh-keygen") else { return };
     let site = Site::new();
     make_carol(&ssh_keygen, &site, "correct horse");

@@ -20,7 +20,7 @@ except TimeoutError:
 "#;
 
 #[test]
-fn every_delivery_with_a_marker_is_a_line_to_syslog_and_ordinary_mail_is_none() {
+fn syslog_hears_of_every_marker_and_of_no_other_mail() {
     let (Some(unshare), Some(python)) = (needed("unshare"), needed("python3")) else { return };
     if !is_root() {
         return missing("root, for a /dev of our own");

@@ -95,7 +95,7 @@ fn requests_by_an_ed25519_key_are_run() {
 }
 
 #[test]
-fn a_phone_set_up_for_emergencies_may_send_a_request_of_last_week() {
+fn an_emergency_phone_may_send_a_request_of_last_week() {
     let site = Site::new();
     let stanza = EMERGENCY.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let made = run(Command::new(PROGRAM).args(["keygen", "phone"]).current_dir(site.root()), b"");
@@ -121,8 +121,9 @@ fn a_phone_set_up_for_emergencies_may_send_a_request_of_last_week() {
     assert_eq!(site.answers().len(), 2);
 }
 
+/// It is for users who may not press keys.
 #[test]
-fn the_command_for_who_may_not_press_keys_is_taken_by_a_configuration() {
+fn the_reboot_command_of_the_page_is_valid_configuration() {
     let site = Site::new();
     let stanza = EMERGENCY.split("```toml\n").nth(2).unwrap().split("```").next().unwrap();
     site.configure("\"mark\"]\n\n[command", "\"mark\", \"reboot\"]\n\n[command");

@@ -162,8 +162,9 @@ tr '\0' '\n' </proc/$$/environ >ROOT/environment
 pwd >ROOT/cwd
 cat >ROOT/mail"#;
 
+/// And the null sender, and the mail as it was written.
 #[test]
-fn sendmail_gets_the_null_sender_one_address_an_own_environment_and_the_mail() {
+fn sendmail_gets_one_address_and_an_environment_of_its_own() {
     let site = site_with_sendmail(RECORD);
     let mail = message(&site.sign(&[], &["mark"]));
     let mut deliver = site.program();
@@ -184,7 +185,7 @@ fn sendmail_gets_the_null_sender_one_address_an_own_environment_and_the_mail() {
 }
 
 #[test]
-fn a_sendmail_that_fails_leaves_the_answer_owed_until_one_takes_it() {
+fn while_sendmail_fails_the_answer_is_owed() {
     for (script, why) in [
         ("cat >/dev/null; exit 75", "exit status: 75"),
         // without reading a mail that is larger than a pipe
@@ -216,7 +217,7 @@ fn a_sendmail_that_fails_leaves_the_answer_owed_until_one_takes_it() {
 }
 
 #[test]
-fn a_sendmail_that_takes_the_mail_without_reading_it_has_taken_it() {
+fn a_sendmail_may_take_the_mail_without_reading_it() {
     let site = site_with_sendmail("exit 0");
     let ran = site.deliver(&message(&site.sign(&[], &["mark"])));
     assert_eq!(ran.status, 0, "{ran:?}");
@@ -293,7 +294,7 @@ fn msmtp_hands_an_answer_to_a_server_from_the_null_sender() {
 }
 
 #[test]
-fn smtp_sends_the_mail_whole_from_the_null_sender_to_the_address_of_the_key() {
+fn smtp_sends_the_whole_mail_from_the_null_sender() {
     let Some((site, sink)) = site_with_sink() else { return };
     add_command(&site, "dots", r"['/usr/bin/printf', '.\n..\n.x\n\n.\nend\303\251 From\nFrom\n']");
     let ran = site.deliver(&message(&site.sign(&[], &["dots"])));
@@ -310,7 +311,7 @@ fn smtp_sends_the_mail_whole_from_the_null_sender_to_the_address_of_the_key() {
 }
 
 #[test]
-fn a_server_that_refuses_leaves_the_answer_owed_until_it_takes_it() {
+fn while_the_server_refuses_the_answer_is_owed() {
     for (refusal, why) in [
         ("MAIL 451 4.3.0 not now", "451"),
         ("RCPT 550 5.1.1 nobody here", "550"),
@@ -330,7 +331,7 @@ fn a_server_that_refuses_leaves_the_answer_owed_until_it_takes_it() {
 }
 
 #[test]
-fn a_server_that_is_absent_leaves_the_answer_owed_until_it_is_back() {
+fn while_the_server_is_absent_the_answer_is_owed() {
     let Some(python) = python() else { return };
     // nothing listens there, and nobody is given it
     let port = "port = 1";
@@ -343,8 +344,9 @@ fn a_server_that_is_absent_leaves_the_answer_owed_until_it_is_back() {
     assert_eq!(sink.mails(), [crlf(&written(&site))]);
 }
 
+/// By the time, the key, the nonce and the stage.
 #[test]
-fn a_file_has_its_name_from_the_time_the_key_the_nonce_and_the_stage_and_is_private() {
+fn an_answer_file_is_private_and_named_after_its_request() {
     let site = Site::new();
     let signed: Value = serde_json::from_str(&site.sign(&["--json"], &["mark"])).unwrap();
     let ran = site.deliver(&message(signed["frame"].as_str().unwrap()));
@@ -361,7 +363,7 @@ fn a_file_has_its_name_from_the_time_the_key_the_nonce_and_the_stage_and_is_priv
 }
 
 #[test]
-fn a_watcher_of_the_directory_never_sees_a_part_of_an_answer() {
+fn the_directory_never_shows_a_part_of_an_answer() {
     let site = Site::new();
     add_command(&site, "much", r#"["/bin/sh", "-c", "head -c 60000 /dev/urandom"]"#);
     let directory = site.path("answers");
@@ -427,7 +429,7 @@ fn values<'a>(fields: &'a [(String, String)], name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_answer_quotes_nothing_of_its_mail_and_goes_to_nobody_that_its_mail_names() {
+fn an_answer_takes_no_text_or_address_from_its_mail() {
     let site = site_with_sendmail(RECORD);
     let signed: Value = serde_json::from_str(&site.sign(&["--json"], &["mark"])).unwrap();
     let frame = signed["frame"].as_str().unwrap();
@@ -469,7 +471,7 @@ fn an_answer_quotes_nothing_of_its_mail_and_goes_to_nobody_that_its_mail_names()
 }
 
 #[test]
-fn an_answer_refers_to_one_sane_message_id_and_to_no_other() {
+fn an_answer_refers_only_to_a_single_sane_message_id() {
     let long = format!("<{}@client.example>", "x".repeat(240));
     let cases = [
         ("Message-ID: <a.b+c=d@client.example>\n", Some("<a.b+c=d@client.example>")),

@@ -183,7 +183,7 @@ fn a_command_may_clean_up_in_its_grace() {
 }
 
 #[test]
-fn a_child_in_the_background_does_not_hold_the_answer_up_and_does_not_stay() {
+fn a_background_child_neither_delays_the_answer_nor_stays() {
     let seconds = unheard_of();
     let site =
         site(&format!("run = [\"/bin/sh\", \"-c\", \"sleep {seconds} & echo started; exit 7\"]"));
@@ -197,7 +197,7 @@ fn a_child_in_the_background_does_not_hold_the_answer_up_and_does_not_stay() {
 }
 
 #[test]
-fn a_child_in_a_session_of_its_own_does_not_hold_the_answer_up() {
+fn a_child_in_its_own_session_delays_no_answer() {
     // it outlives the answer, and ends when it is let go, or with the site
     let site = Site::new();
     let (root, wait) = (site.root().display().to_string(), waiting_for(&site.path("go")));
@@ -214,7 +214,7 @@ fn a_child_in_a_session_of_its_own_does_not_hold_the_answer_up() {
 }
 
 #[test]
-fn a_command_that_closes_its_output_is_still_waited_for_and_stopped() {
+fn a_command_that_closes_its_output_is_still_stopped() {
     let seconds = unheard_of();
     let site = site(&format!(
         "timeout = \"3s\"\nrun = [\"/bin/sh\", \"-c\", \"echo last; exec >&- 2>&-; sleep {seconds}\"]"
@@ -228,7 +228,7 @@ fn a_command_that_closes_its_output_is_still_waited_for_and_stopped() {
 // --- output
 
 #[test]
-fn output_over_its_cap_is_cut_and_the_answer_says_by_how_much() {
+fn output_over_its_cap_is_cut_and_the_rest_counted() {
     let site = Site::new();
     let answer = site.ask(&["flood"]);
     assert!(answer.contains("1024 octets, cut: 98976 more were dropped"), "{answer}");
@@ -238,7 +238,7 @@ fn output_over_its_cap_is_cut_and_the_answer_says_by_how_much() {
 }
 
 #[test]
-fn output_without_end_is_cut_at_the_cap_and_stopped_at_the_time_limit() {
+fn endless_output_is_cut_and_stopped_at_the_time_limit() {
     let site = site("run = [\"/usr/bin/yes\"]\noutput_limit = 10\ntimeout = \"2s\"");
     let answer = site.ask(&["probe"]);
     assert_eq!(headline(&answer), "stopped at its time limit");
@@ -345,7 +345,7 @@ fn output_that_imitates_the_ends_of_the_mails_parts_stays_output() {
 }
 
 #[test]
-fn output_that_quotes_an_older_answer_does_not_pass_for_the_answer() {
+fn an_older_answer_in_the_output_deceives_nobody() {
     let site = Site::new();
     let older = site.ask(&["mark"]);
     let frame = &older[older.find("netsysrq answer begin").unwrap()..];
@@ -429,7 +429,7 @@ fn the_environment_is_built_from_nothing() {
 }
 
 #[test]
-fn files_that_a_command_makes_are_private_and_it_starts_in_the_root_directory() {
+fn a_command_starts_in_the_root_directory_with_umask_077() {
     let site = site(r#"run = ["/bin/sh", "-c", "umask; pwd"]"#);
     assert_eq!(site.output(&[]), "0077\n/\n");
 }
@@ -482,7 +482,7 @@ fn a_command_leads_a_session_of_its_own() {
 }
 
 #[test]
-fn a_command_blocks_and_ignores_no_signal_that_a_mail_system_does() {
+fn a_command_inherits_no_blocked_or_ignored_signal() {
     // Exim ignores HUP, INT, USR1 and TERM, Dovecot PIPE and XCPU, Postfix PIPE and XFSZ
     let signals = "=HUP,INT,QUIT,USR1,USR2,PIPE,ALRM,TERM,CHLD,XCPU,XFSZ";
     for wait in [&["--wait"][..], &[]] {
@@ -515,7 +515,7 @@ fn a_command_gains_no_rights_unless_it_may() {
 // --- whose rights it has
 
 #[test]
-fn root_runs_a_command_with_the_rights_of_another_user_and_no_more() {
+fn root_runs_a_command_with_only_another_users_rights() {
     if !is_root() {
         return;
     }
@@ -548,7 +548,7 @@ fn root_runs_a_command_with_the_rights_of_another_user_and_no_more() {
 }
 
 #[test]
-fn a_command_of_another_user_cannot_read_the_secrets_of_the_site() {
+fn another_users_command_cannot_read_the_secrets() {
     if !is_root() {
         return;
     }
@@ -563,7 +563,7 @@ fn a_command_of_another_user_cannot_read_the_secrets_of_the_site() {
 }
 
 #[test]
-fn a_user_or_group_that_cannot_be_taken_on_is_answered_as_unavailable() {
+fn an_unknown_user_or_group_is_answered_as_unavailable() {
     let site = Site::new();
     let cases = [
         ("user = \"ghost-of-nobody\"", "there is no user ghost-of-nobody"),
@@ -637,7 +637,7 @@ fn an_address_of_any_form_that_is_taken_is_answered() {
 }
 
 #[test]
-fn everybody_who_is_to_be_notified_gets_a_mail_of_their_own() {
+fn everybody_notified_gets_a_mail_of_their_own() {
     let site = Site::new();
     let addresses = "notify = [\"root@example.com\", \"a+b@example.com\", \"ab@example.com\"]";
     site.configure("signing_key", &format!("{addresses}\nsigning_key"));
@@ -656,7 +656,7 @@ fn everybody_who_is_to_be_notified_gets_a_mail_of_their_own() {
 // --- which programs
 
 #[test]
-fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_run() {
+fn an_untrusted_or_unusable_program_is_answered_as_unavailable() {
     let site = Site::new();
     let program = site.path("bin/program");
     let root = site.root().display().to_string();
@@ -679,7 +679,7 @@ fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_ru
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     unavailable("missing", "bin/program: there is no such file");
-    site.write_script("bin/program", &format!("#!/bin/sh\necho ran >>{root}/marks\n"));
+    site.write_program("bin/program", &format!("#!/bin/sh\necho ran >>{root}/marks\n"));
     mode(&program, 0o644);
     unavailable("not executable", "bin/program: not a program");
     mode(&program, 0o757);
@@ -708,9 +708,9 @@ fn a_program_that_cannot_be_trusted_or_run_is_answered_as_unavailable_and_not_ru
 }
 
 #[test]
-fn a_program_that_the_kernel_does_not_take_is_answered_as_not_started() {
+fn a_program_the_kernel_rejects_is_answered_as_not_started() {
     let site = Site::new();
-    let program = site.write_script("program", "#!/nowhere/interpreter\n");
+    let program = site.write_program("program", "#!/nowhere/interpreter\n");
     site.probe(&format!("run = [\"{}\"]", program.display()));
     let answer = site.ask(&["probe"]);
     let expected =
@@ -770,8 +770,9 @@ fn arguments_of_no_such_type_are_denied() {
     }
 }
 
+/// A placeholder that is named twice counts where it is named first.
 #[test]
-fn the_nth_word_stands_for_the_nth_distinct_placeholder_and_none_is_left_out() {
+fn words_fill_the_placeholders_in_order_and_all_are_needed() {
     let site = site(
         r#"run = ["/usr/bin/printf", "<%s>", "{to}", "-f", "{from}", "{to}"]
 args = { from = { type = "hostname" }, to = { type = "ip" } }"#,
@@ -930,7 +931,7 @@ fn the_settling_time_passes_between_notice_and_command() {
 #[test]
 fn a_command_may_be_a_script_of_the_site() {
     let site = Site::new();
-    let script = site.write_script("script", "#!/bin/sh\necho \"$0 $# $1\"\n");
+    let script = site.write_program("script", "#!/bin/sh\necho \"$0 $# $1\"\n");
     site.probe(&format!("run = [\"{}\", \"a  b\"]", script.display()));
     assert_eq!(site.output(&[]), format!("{} 1 a  b\n", script.display()));
 }
