@@ -21,6 +21,7 @@ mod pages;
 mod procmail;
 mod sending;
 mod spool;
+mod stored;
 mod story;
 mod syslog;
 mod transports;
