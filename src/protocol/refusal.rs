@@ -56,7 +56,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BeforeEpoch => "issued before this spool was made or fenced",
-            Self::Damaged => "a frame stands there, but it is damaged",
+            Self::Damaged => "there is a frame, but it is damaged",
             Self::Form => "the octets are not a request",
             Self::KeyType => "the key is of another type than the algorithm",
             Self::MacToGroup => "an HMAC request cannot name a group",

@@ -67,7 +67,7 @@ impl<'k, J: Journal> Job<'k, J> {
         };
         let owed = match state.next(here.now, &here.boot) {
             Next::Nothing => return Self::Done,
-            Next::GiveUp => return lost(journal, "the answer was not taken for five days"),
+            Next::GiveUp => return lost(journal, "the answer was not accepted for five days"),
             Next::Owed(owed) => owed,
         };
         let verified = match Candidate::from_job(state.cose.clone()).verify(keyring) {
@@ -89,7 +89,7 @@ impl<'k, J: Journal> Job<'k, J> {
             Owed::Unknown => Self::Settled(held.ran(Outcome::bare(End::Unknown))),
             Owed::NotStarted => {
                 let why = format!(
-                    "accepted at {}, and the machine was started anew since; send a new request",
+                    "accepted at {}, and the machine has been rebooted since; send a new request",
                     held.state.received
                 );
                 Self::Settled(held.ran(Outcome::bare(End::NotStarted(why))))

@@ -174,8 +174,8 @@ impl Letterhead {
             text.push_str(&output(report.outcome));
         }
         text.push_str(
-            "\nThe words above are not signed. The frame below says the same under the\n\
-             key of this host: \"netsysrq-mail verify\" checks it and the output attached.\n\n",
+            "\nThe words above are not signed. The frame below says the same, signed with\n\
+             this host's key; \"netsysrq-mail verify\" checks it and the attached output.\n\n",
         );
         text + frame
     }
@@ -207,7 +207,7 @@ fn headline(report: &Report<'_>) -> String {
         };
     }
     match &report.outcome.end {
-        End::Back(after) => format!("back up: started anew {} s after", after.as_secs()),
+        End::Back(after) => format!("back up: rebooted {} s after the command", after.as_secs()),
         End::Done => "done".to_owned(),
         End::Exited(status) => format!("exit status {status}"),
         End::Killed(signal) => format!("ended by signal {signal}"),

@@ -95,7 +95,7 @@ impl Deed<'_> {
     #[must_use]
     pub fn plan(&self) -> String {
         match self {
-            Self::Last(count) => format!("tell of the last {count}"),
+            Self::Last(count) => format!("list the last {count}"),
             Self::Press(sequence) => {
                 let keys: Vec<String> = sequence.as_str().chars().map(String::from).collect();
                 format!("pressing {}", keys.join(", "))
@@ -155,8 +155,8 @@ impl Verdict<'_> {
     pub fn why(&self) -> String {
         match self {
             Self::Denied(denial) => denial.to_string(),
-            Self::Expired => "it arrived after the time that it was good for".to_owned(),
-            Self::TooMany { .. } => "this key has asked too often within the hour".to_owned(),
+            Self::Expired => "it expired before it could be run".to_owned(),
+            Self::TooMany { .. } => "this key has asked too often in the last hour".to_owned(),
             Self::Unavailable(why) => why.clone(),
             Self::Run(_) => String::new(),
         }
@@ -212,20 +212,20 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments(Misfit::Missing(name)) => write!(f, "argument {name} is missing"),
-            Self::Arguments(Misfit::Extra) => f.write_str("there are more arguments than it takes"),
+            Self::Arguments(Misfit::Extra) => f.write_str("more arguments than the command takes"),
             Self::Arguments(Misfit::Mismatch(name)) => {
-                write!(f, "argument {name} is not of its type")
+                write!(f, "argument {name} does not match its type")
             }
             Self::Lifetime { asked, allowed } => write!(
                 f,
-                "it was signed to be good for {}, and this key may sign for {} at most",
+                "it is valid for {}, and this key may sign for {} at most",
                 humantime::format_duration(*asked),
                 humantime::format_duration(*allowed)
             ),
-            Self::NoLonger => f.write_str("this key is no longer good"),
+            Self::NoLonger => f.write_str("this key is no longer valid"),
             Self::NotAllowed => f.write_str("this key may not do that here"),
-            Self::NotYet => f.write_str("this key is not good yet"),
-            Self::Old => f.write_str("this command takes younger requests only"),
+            Self::NotYet => f.write_str("this key is not valid yet"),
+            Self::Old => f.write_str("the request is too old for this command"),
             Self::Revoked => f.write_str("this key is revoked"),
             Self::UnknownCommand => f.write_str("there is no such command here"),
         }

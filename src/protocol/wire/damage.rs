@@ -31,7 +31,7 @@ impl fmt::Display for Damage {
                 write!(f, "none of its {expected} symbols is missing, but some are changed")?;
             }
             Some(expected) => {
-                write!(f, "{found} symbols stand where {expected} belong, or some are changed")?;
+                write!(f, "it has {found} symbols instead of {expected}, or some are changed")?;
             }
         }
         match self.line {
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(says(Some(236), 235), "1 of its 236 symbols is missing");
         let changed = "none of its 236 symbols is missing, but some are changed";
         assert_eq!(says(Some(236), 236), changed);
-        assert!(says(Some(236), 240).contains("240 symbols stand where 236 belong"));
+        assert!(says(Some(236), 240).contains("240 symbols instead of 236"));
         assert!(says(None, 240).contains("first symbols"));
     }
 }
