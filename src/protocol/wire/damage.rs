@@ -1,19 +1,20 @@
-//! What is wrong with a frame that did not come through whole, as far as counting can tell: a CRC says that something is
-//! wrong, and not where.
+//! What is wrong with a frame that did not come through whole, as far as counting can tell: a CRC says that something
+//! is wrong, but not where.
 
 use std::fmt;
 
 /// Symbols of a full line.
 pub const LINE: usize = 50;
 
-/// What was counted behind a marker.
+/// What was counted after a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// How many symbols the frame says that it has; `None` if its first ones are damaged themselves.
+    /// How many symbols the frame says it has; `None` if its first symbols are themselves damaged.
     pub expected: Option<usize>,
     /// How many there are, before the next marker or the end of the text.
     pub found: usize,
-    /// The first line, from 1 on, that has not as many symbols as a line has, and how many it has; where lines were kept.
+    /// The first line, counted from 1, that does not have the symbols of a full one, and how many it has; `None` if
+    /// lines were not kept.
     pub line: Option<(usize, usize)>,
 }
 
@@ -41,7 +42,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Finds the first odd line, if lines were kept as they were written: all are full but one or two, and the last.
+/// Finds the first odd line, if lines were kept as they were written: all but one or two, and the last, are full.
 #[must_use]
 pub fn odd_line(symbols_of_lines: &[usize]) -> Option<(usize, usize)> {
     let (_, lines) = symbols_of_lines.split_last()?;
