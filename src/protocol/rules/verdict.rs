@@ -30,11 +30,11 @@ pub enum Saying {
 /// What touches the world. It is done once, after its start is on the disk.
 #[derive(Clone, Debug)]
 pub enum Deed<'k> {
-    /// `last`: say what became of this many of this key's requests, and answer them again.
+    /// `last`: say what became of this many of this key's requests, and send their answers again.
     Last(usize),
     /// Press SysRq keys.
     Press(Sequence),
-    /// `revoke`: deny everything that this key asks from now on.
+    /// `revoke`: deny everything that this key asks for from now on.
     Revoke(Id),
     /// Run a command.
     Run {
@@ -46,7 +46,7 @@ pub enum Deed<'k> {
 }
 
 impl Action<'_> {
-    /// Why this machine cannot do it now, if so.
+    /// Why this machine cannot do it now, if it cannot.
     pub(in crate::protocol) fn fault<'p>(&'p self, policy: &'p Policy) -> Option<&'p String> {
         match self {
             Self::Do(Deed::Run { command, .. }) => command.fault.as_ref(),
@@ -106,21 +106,21 @@ impl Deed<'_> {
     }
 }
 
-/// The judgement of a verified request. Every verdict is claimed, so none is given twice; every one is answered, but for
+/// The judgement of a verified request. Every verdict is claimed, so none is given twice; every one is answered, except
 /// [`Verdict::TooMany`] after the first in an hour.
 #[must_use]
 #[derive(Clone, Debug)]
 pub enum Verdict<'k> {
-    /// Not allowed, or not well asked.
+    /// Not allowed, or not asked for properly.
     Denied(Denial),
     /// Too late.
     Expired,
-    /// More requests than the key is given.
+    /// More requests than the allowance of the key.
     TooMany {
         /// Whether this one is answered: the first in an hour is.
         answered: bool,
     },
-    /// Allowed, but this machine cannot: why.
+    /// Allowed, but this machine cannot do it, and why.
     Unavailable(String),
     /// Yes.
     Run(Action<'k>),
@@ -166,7 +166,7 @@ impl Verdict<'_> {
 /// Why the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// An argument is missing, left over, or not of its type.
+    /// An argument is missing, left over, or does not match its type.
     Arguments(Misfit),
     /// `exp - iat` is longer than the key's `max_ttl`.
     Lifetime {
