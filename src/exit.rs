@@ -1,9 +1,9 @@
 //! How a run ends: the one table of statuses.
 //!
-//! A delivery never ends in any status but these, and never by a signal of its own making: 75 is the only status that
-//! every mail system takes for "try again", and most others are a bounce to whoever the message says it is from.
+//! A delivery never ends with any status but these, nor by a signal of its own making: 75 is the only status that every
+//! mail system takes for "try again", and most others bounce the message to whoever it says it is from.
 
-/// Who called the filter: what "not for us" has to look like there.
+/// Who called the filter, which decides what "not for us" has to look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// On the way to a mailbox that people read (procmail, a Sieve test, maildrop's `cc`, fdm).
@@ -34,7 +34,7 @@ pub enum Ending {
     Claimed,
     /// No frame, or one that gets nothing: replayed, for another host, before the epoch, damaged, forged.
     NotForUs,
-    /// A request that may be good met something that stands in the way: configuration, spool, memory, clock.
+    /// Something stands in the way of a request that may be good: configuration, spool, memory, clock.
     TryAgain,
     /// Our command line is wrong.
     BadArguments,

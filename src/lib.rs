@@ -1,6 +1,6 @@
 //! `netsysrq-mail`: a delivery-time filter that runs one signed command, or presses Magic SysRq, for a mail.
 //!
-//! # The argument why nothing can run that should not
+//! # Why nothing can run that should not
 //!
 //! The program is two sentences, and each word in them is a type that only the word before it can make.
 //!
@@ -19,13 +19,13 @@
 //! |---|---|---|
 //! | [`Ready`] | a claimed job under its lock, verified and judged again | `Job::take` |
 //! | [`Started`] | a job whose start is on disk | `Ready::start` |
-//! | [`Settled`] | a job whose outcome is known | `Started::run`, `Job::take` |
+//! | [`Settled`] | a job whose outcome is known | `Started::run`, `Job::take`, `Ready::queue` |
 //! | [`Unsent`] | a job whose answer is on disk | `Settled::finish` |
 //!
-//! Each consumes the one before it and none can be copied, so a thing is done at most once with each. The right to act
-//! has two makers: [`Judged::claim`], which spends a nonce, and [`Job::take`], which takes up what was spent. A command
-//! is run in one place, [`Started::run`]. An answer comes from [`Unsent`] alone, so only out of a claim: strangers,
-//! forgers and replayers are never written to.
+//! Each consumes the one before it and none can be copied, so each is used at most once. The right to act has two
+//! makers: [`Judged::claim`], which spends a nonce, and [`Job::take`], which takes up a job whose nonce is spent. A
+//! command is run in one place, [`Started::run`]. An answer comes from [`Unsent`] alone, so only out of a claim:
+//! strangers, forgers and replayers are never written to.
 //!
 //! # What does not compile
 //!
@@ -150,7 +150,7 @@
 //! three rooms of nouns: [`wire`] (octets), [`rules`] (who may ask for what), [`job`] (what becomes of a claim).
 //! [`system`] touches, and decides nothing. [`compose`] is the operator's side, which nothing of the filter imports.
 //! [`cli`] is one small file for each verb, [`exit`] the one table of statuses, [`config`] the one reader of the
-//! configuration. Imports run one way, without circles: `tests/house.rs` looks.
+//! configuration. Imports run one way, without circles: `tests/house.rs` checks.
 //!
 //! [`wire`]: protocol::wire
 //! [`rules`]: protocol::rules

@@ -1,4 +1,4 @@
-//! The two sentences of the program. Everything else is how their words are meant.
+//! The two sentences of the program. Everything else says what their words mean.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::protocol::wire::message::Candidate;
 
 /// The delivery: out of octets that anybody may have sent, a request whose nonce is spent.
 ///
-/// `open` is told of a verified request, whatever becomes of it, and gives the spool and its ledger.
+/// `open` is told of a verified request, whatever becomes of it, and returns the spool and its ledger.
 ///
 /// # Errors
 /// [`Stop`]: nothing was claimed.
@@ -32,11 +32,11 @@ pub fn accept<S: Spool>(
     verified.judge(policy, &ledger)?.claim(&mut spool, message_id)
 }
 
-/// The runner, and whoever resumes for it: out of a job under its lock, an answer handed over. `told` hears what became
-/// of it once that is on the disk.
+/// The runner, and whoever resumes for it: out of a job under its lock, an answer handed over. `told` is called
+/// with what became of it, once that is on the disk.
 ///
 /// # Errors
-/// When a step cannot be made durable, or the answer was not taken: the job stays for the next to resume it.
+/// When a step cannot be made durable, or the answer was not taken: the job is left for the next to resume.
 pub fn conclude<J: Journal>(
     job: Job<'_, J>,
     letterhead: &Letterhead,
@@ -69,11 +69,11 @@ fn answer<J: Journal>(unsent: Unsent<J>, host: &mut impl Host) -> io::Result<Lef
 pub enum Left {
     /// Its answer was handed over.
     Answered(End),
-    /// It was over before.
+    /// It had ended before.
     Before,
-    /// Nobody can be answered; why.
+    /// Nobody can be answered, and why.
     Lost(String),
-    /// It is over, and nobody is to be answered: its key was told within the hour that it asks too often.
+    /// It has ended, and nobody is answered: its key was told within the last hour that it asks too often.
     Silent(End),
 }
 

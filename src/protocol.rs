@@ -2,7 +2,8 @@
 //! here; `clippy.toml` lists what would reach them, and the line below forbids it.
 //!
 //! The verbs of the two sentences are [`verify`], [`judge`], [`claim`] and [`take`], with what it starts and finishes.
-//! The nouns are in three rooms: [`wire`], [`rules`] and [`job`]. Names, times, refusals and rulings belong to all of them.
+//! The nouns are in three rooms: [`wire`], [`rules`] and [`job`]. Names, times, refusals and rulings belong to all of
+//! them.
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 

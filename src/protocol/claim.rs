@@ -21,19 +21,20 @@ pub trait Spool {
     /// Whether the nonce in `name` is spent. If so, that survives a power failure.
     ///
     /// # Errors
-    /// When it cannot be told, or not be made durable.
+    /// When there is no way to tell, or it cannot be made durable.
     fn recall(&mut self, name: &Name) -> io::Result<bool>;
 
-    /// Takes one request of `key` out of its hourly allowance.
+    /// Takes one request out of the hourly allowance of `key`.
     ///
     /// # Errors
     /// When the allowance cannot be read; nothing is spent then.
     fn admit(&mut self, key: &Key) -> io::Result<Admission>;
 
-    /// Spends the nonce in `name`, of a request signed at `issued`. When this returns [`Spent::First`], the claim survives a power failure.
+    /// Spends the nonce in `name`, of a request signed at `issued`. When this returns [`Spent::First`], the claim
+    /// survives a power failure.
     ///
     /// # Errors
-    /// When it cannot be made durable. The name may stand all the same: a later try is then a replay.
+    /// When it cannot be made durable. The name may exist all the same: a later try is then a replay.
     fn spend(
         &mut self,
         name: &Name,
@@ -54,7 +55,7 @@ pub enum Spent<J> {
     First(J),
     /// It is spent now, and whether it may be acted on is not known: whoever resumes it finds out.
     Kept,
-    /// Its hour was forgotten meanwhile.
+    /// Its hour was forgotten in the meantime.
     TooLate,
 }
 
@@ -80,7 +81,7 @@ impl Judged<'_> {
         message_id: Option<String>,
     ) -> Result<Claimed<S::Journal>, Stop> {
         let name = self.verified().job_name();
-        // first: whoever has an old mail could else use up the allowance of its key
+        // first: whoever has an old mail could otherwise use up the allowance of its key
         if spool.recall(&name)? {
             return Err(Refusal::Replayed.into());
         }

@@ -7,9 +7,9 @@ use std::{fmt, io};
 pub enum Refusal {
     /// Issued before the spool was made or fenced: it may have run already, in a spool that is lost.
     BeforeEpoch,
-    /// A marker stands there, but no frame came through whole.
+    /// There is a marker, but no frame came through whole.
     Damaged,
-    /// The CRC is right, the octets are not COSE and CWT of the form that `docs/protocol.md` gives.
+    /// The CRC is right, but the octets are not COSE and CWT of the form that `docs/protocol.md` gives.
     Form,
     /// The key is of another type than the algorithm.
     KeyType,
@@ -23,7 +23,7 @@ pub enum Refusal {
     Signature,
     /// Expired so long ago that its nonce may be forgotten.
     TooOld,
-    /// Behind the last signature check that one message is given.
+    /// After the last signature check that one message is given.
     TooManyFrames,
     /// No such key.
     UnknownKey,
@@ -56,7 +56,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BeforeEpoch => "issued before this spool was made or fenced",
-            Self::Damaged => "a frame stands there, but it is damaged",
+            Self::Damaged => "there is a frame, but it is damaged",
             Self::Form => "the octets are not a request",
             Self::KeyType => "the key is of another type than the algorithm",
             Self::MacToGroup => "an HMAC request cannot name a group",
@@ -71,7 +71,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A delivery ends without a claim.
+/// Why a delivery ends without a claim.
 #[derive(Debug)]
 pub enum Stop {
     /// Nothing is claimed; the same message may do better later.

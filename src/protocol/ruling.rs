@@ -1,19 +1,19 @@
-//! The word for what was decided about a request: one and the same in journal, log, letter and answer.
+//! The word for what was decided about a request: the same in journal, log, letter and answer.
 
 use std::fmt;
 
 /// What was decided about a verified request, without its reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Not allowed, or not well asked.
+    /// Not allowed, or not asked for properly.
     Denied,
     /// Too late.
     Expired,
     /// Yes.
     Run,
-    /// More requests than the key is given.
+    /// More requests than the allowance of the key.
     TooMany,
-    /// Allowed, but this machine cannot.
+    /// Allowed, but this machine cannot do it.
     Unavailable,
 }
 

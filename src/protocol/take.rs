@@ -1,7 +1,7 @@
-//! The runner takes a claimed job up, under its lock, and judges it again; what it starts and finishes is in the room
+//! The runner takes up a claimed job, under its lock, and judges it again; what it starts and finishes is in the room
 //! behind this file.
 //!
-//! [`Job::take`] is the only maker of the right to act beside the claim itself, and it goes through verify and judge
+//! [`Job::take`] is the only maker of the right to act besides the claim itself, and it goes through verify and judge
 //! again with today's configuration: a job file holds octets that somebody signed, and no instruction.
 
 mod finish;
@@ -25,7 +25,7 @@ use held::Held;
 pub use host::{Host, Letter};
 pub use start::{Ready, Started, Turn};
 
-/// A job out of the spool, under its lock.
+/// A job from the spool, under its lock.
 #[derive(Debug)]
 pub struct Locked<J> {
     /// Its name.
@@ -44,11 +44,11 @@ pub enum Job<'k, J> {
     Done,
     /// Nobody can be answered any more, and why.
     Lost(Lost<J>, String),
-    /// Something is to be begun.
+    /// There is something to begin.
     Ready(Ready<'k, J>),
     /// The outcome is known without a command.
     Settled(Settled<'k, J>),
-    /// The answer is written down, and is to be handed over.
+    /// The answer is written down, but not yet handed over.
     Unsent(Unsent<J>),
 }
 
@@ -67,7 +67,7 @@ impl<'k, J: Journal> Job<'k, J> {
         };
         let owed = match state.next(here.now, &here.boot) {
             Next::Nothing => return Self::Done,
-            Next::GiveUp => return lost(journal, "the answer was not taken for five days"),
+            Next::GiveUp => return lost(journal, "the answer was not accepted for five days"),
             Next::Owed(owed) => owed,
         };
         let verified = match Candidate::from_job(state.cose.clone()).verify(keyring) {
@@ -89,7 +89,7 @@ impl<'k, J: Journal> Job<'k, J> {
             Owed::Unknown => Self::Settled(held.ran(Outcome::bare(End::Unknown))),
             Owed::NotStarted => {
                 let why = format!(
-                    "accepted at {}, and the machine was started anew since; send a new request",
+                    "accepted at {}, and the machine has been rebooted since; send a new request",
                     held.state.received
                 );
                 Self::Settled(held.ran(Outcome::bare(End::NotStarted(why))))
@@ -103,7 +103,7 @@ impl<'k, J: Journal> Job<'k, J> {
 }
 
 impl<'k, J: Journal> Held<'k, J> {
-    /// By today's verdict: the claim stands for window and replay, everything else is judged again.
+    /// By today's verdict: everything but the replay is judged again, at no time before the claim.
     fn begin(self, policy: &'k Policy, ledger: &Ledger, here: &Here) -> Job<'k, J> {
         let today = Ledger { now: here.now.max(self.state.received), ..ledger.clone() };
         let (key, request) = (self.verified.key(), self.verified.request());

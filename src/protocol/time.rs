@@ -35,13 +35,13 @@ impl Time {
         Self(self.0.saturating_sub(duration.as_secs()))
     }
 
-    /// How long after `earlier` this is; nothing if it is not.
+    /// How long after `earlier` this is; zero if it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// The whole hour since the Unix epoch that this time lies in.
+    /// How many whole hours after the Unix epoch this is.
     #[must_use]
     pub const fn hour(self) -> u64 {
         self.0 / 3600

@@ -271,7 +271,7 @@ impl Sweep {
             let answer = asked.answers(site).concat();
             let subject = answer.lines().find(|line| line.starts_with("Subject:"));
             let told = answer.contains("unavailable") || answer.contains("not started");
-            if !told || answer.contains("started anew") {
+            if !told || answer.contains("rebooted") {
                 wrong.push(format!("it was never run, and that is untrue: {subject:?}"));
             }
         }

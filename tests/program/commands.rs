@@ -764,7 +764,7 @@ fn arguments_of_no_such_type_are_denied() {
         site.configure("[key.pager]", "per_hour = 1000\n\n[key.pager]");
         for word in words {
             let answer = site.ask(&["probe", word]);
-            let denied = "denied: argument one is not of its type";
+            let denied = "denied: argument one does not match its type";
             assert_eq!(headline(&answer), denied, "{kind}: {word:?}");
         }
     }
@@ -781,8 +781,8 @@ args = { from = { type = "hostname" }, to = { type = "ip" } }"#,
     for (words, says) in [
         (&[][..], "denied: argument to is missing"),
         (&["::1"], "denied: argument from is missing"),
-        (&["web1", "::1"], "denied: argument from is not of its type"),
-        (&["::1", "web1", "more"], "denied: there are more arguments than it takes"),
+        (&["web1", "::1"], "denied: argument from does not match its type"),
+        (&["::1", "web1", "more"], "denied: more arguments than the command takes"),
     ] {
         assert_eq!(site.denied(words), ("denied".to_owned(), says.to_owned()), "{words:?}");
     }
@@ -829,7 +829,7 @@ fn a_request_older_than_a_command_takes_is_denied() {
     let old = run(Command::new("date").args(["-u", "-d", "-2 min", "+%Y-%m-%dT%H:%M:%SZ"]), b"");
     let (delivered, answer) = site.ask_with(&["--issued-at", old.stdout.trim()], &["probe"]);
     // signed before this spool was made, but within the skew of it
-    assert_eq!(headline(&answer), "denied: this command takes younger requests only");
+    assert_eq!(headline(&answer), "denied: the request is too old for this command");
     assert!(
         delivered.stderr.starts_with("refused reason=max-age verdict=denied "),
         "{delivered:?}"
@@ -848,7 +848,7 @@ fn a_dry_run_says_what_would_run_and_runs_nothing() {
     assert_eq!(verified["output"], format!("[\"/bin/sh\", \"-c\", {argv:?}]\n"));
     assert_eq!((&verified["status"], site.marks()), (&Value::Null, 0));
     let (_, answer) = site.ask_with(&["-n"], &["say", "-x"]);
-    assert_eq!(headline(&answer), "denied: argument what is not of its type");
+    assert_eq!(headline(&answer), "denied: argument what does not match its type");
 }
 
 #[test]
@@ -863,7 +863,7 @@ fn a_ping_is_answered_by_who_is_there() {
         "{output}"
     );
     let denied = site.ask(&["ping", "more"]);
-    assert_eq!(headline(&denied), "denied: there are more arguments than it takes");
+    assert_eq!(headline(&denied), "denied: more arguments than the command takes");
 }
 
 #[test]

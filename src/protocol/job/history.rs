@@ -9,7 +9,7 @@ use super::state::{Answer, State};
 use crate::protocol::wire::cose::{Envelope, REQUEST_AAD};
 use crate::protocol::wire::request::Request;
 
-/// A job in a line.
+/// A job in one line.
 #[derive(Debug)]
 pub struct History<'a> {
     name: &'a Name,

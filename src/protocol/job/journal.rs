@@ -1,4 +1,4 @@
-//! The journal of a job, and its text: one checksummed record a line, `<crc32> <length> <kind> <field>=<value> ...`.
+//! The journal of a job, and its text: one checksummed record per line, `<crc32> <length> <kind> <field>=<value> ...`.
 
 use std::io;
 use std::time::Duration;
@@ -142,8 +142,8 @@ pub fn read(octets: &[u8]) -> Result<(State, usize), Damaged> {
     state.map(|state| (state, good)).ok_or(Damaged)
 }
 
-/// Whether a record was torn by lost power: a sector that did not reach the disk reads as zeros, and a later one may have
-/// a line end. No single changed bit makes two zeros, nor a zero out of a digit.
+/// Whether a power failure tore a record: a sector that did not reach the disk reads as zeros, and a later one may have
+/// a line end. No single changed bit makes two zeros, or turns a digit into one.
 #[must_use]
 pub fn has_hole(octets: &[u8]) -> bool {
     octets.starts_with(&[0]) || octets.windows(2).any(|pair| pair == [0, 0])
@@ -176,7 +176,7 @@ fn line(octets: &[u8]) -> Line {
     }
 }
 
-/// Percent-escapes everything but printable ASCII, and `%`.
+/// Percent-escapes `%`, and everything but printable ASCII.
 fn escape(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for octet in value.bytes() {
@@ -307,7 +307,7 @@ mod tests {
         let octets = journal(&story);
         let ends: Vec<usize> = (1..=story.len()).map(|n| journal(&story[..n]).len()).collect();
         for end in 0..octets.len() {
-            // a line that lacks nothing but its end did happen
+            // a line that lacks only its end did happen
             let whole = ends.iter().filter(|e| **e <= end + 1).count();
             match read(&octets[..end]) {
                 Ok((state, _)) => assert_eq!(state, read(&journal(&story[..whole])).unwrap().0),

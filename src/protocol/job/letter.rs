@@ -28,7 +28,7 @@ const SHOWN: usize = 16 * 1024;
 pub struct Letterhead {
     /// The From address.
     pub from: Mailbox,
-    /// The host's name, as answers are signed.
+    /// The host's name, as in signed answers.
     pub host: String,
     /// The host's Ed25519 key.
     pub key: Seal,
@@ -63,7 +63,7 @@ impl Letterhead {
     /// The whole mail, line ends LF.
     ///
     /// # Errors
-    /// When the library cannot write it, which no report of ours brings about: better no mail than half of one.
+    /// When the library cannot write it, which no report of ours causes: better no mail than half of one.
     pub fn write(&self, report: &Report<'_>) -> io::Result<Vec<u8>> {
         self.mail(report).ok_or_else(|| io::Error::other("the answer cannot be written as a mail"))
     }
@@ -81,7 +81,7 @@ impl Letterhead {
         if let Some(original) = report.message_id {
             builder = builder.in_reply_to(original.to_owned()).references(original.to_owned());
         }
-        // encoded always: no line of an output can then pass for a boundary
+        // always encoded, so that no line of an output can pass for a boundary
         let text = self.text(report, &frame);
         let text = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable).ok()?;
         let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text);
@@ -95,7 +95,8 @@ impl Letterhead {
         Some(String::from_utf8(octets).ok()?.replace("\r\n", "\n").into_bytes())
     }
 
-    /// A line for the `nth` other address: what was asked and what became of it. `None` if the library cannot write it.
+    /// One line for the `nth` other address: what was asked, and what became of it. `None` if the library cannot
+    /// write it.
     #[must_use]
     pub fn notify(
         &self,
@@ -128,8 +129,8 @@ impl Letterhead {
         String::from_utf8(mail.formatted()).ok().map(|text| text.replace("\r\n", "\n").into_bytes())
     }
 
-    /// A mail to an address. Its envelope is given, and not read back from the header: the library's reader of headers
-    /// knows neither quoted words nor numbers for a domain.
+    /// A mail to an address. Its envelope is given, not read back from the header: the library reads neither quoted
+    /// local parts nor address literals correctly.
     fn to(&self, address: &Address) -> Option<MessageBuilder> {
         let envelope = Envelope::new(None, vec![address.clone()]).ok()?;
         let (from, to) = (self.from.clone(), Mailbox::new(None, address.clone()));
@@ -174,8 +175,8 @@ impl Letterhead {
             text.push_str(&output(report.outcome));
         }
         text.push_str(
-            "\nThe words above are not signed. The frame below says the same under the\n\
-             key of this host: \"netsysrq-mail verify\" checks it and the output attached.\n\n",
+            "\nThe words above are not signed. The frame below says the same, signed with\n\
+             this host's key; \"netsysrq-mail verify\" checks it and the attached output.\n\n",
         );
         text + frame
     }
@@ -207,7 +208,7 @@ fn headline(report: &Report<'_>) -> String {
         };
     }
     match &report.outcome.end {
-        End::Back(after) => format!("back up: started anew {} s after", after.as_secs()),
+        End::Back(after) => format!("back up: rebooted {} s after the command", after.as_secs()),
         End::Done => "done".to_owned(),
         End::Exited(status) => format!("exit status {status}"),
         End::Killed(signal) => format!("ended by signal {signal}"),

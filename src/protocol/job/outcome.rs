@@ -8,7 +8,7 @@ use crate::protocol::ruling::Ruling;
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The machine was started anew, as was asked: so long after the command or the keys.
+    /// The machine was rebooted as asked, this long after the command or the keys.
     Back(Duration),
     /// A built-in said its piece.
     Done,
@@ -91,7 +91,7 @@ pub struct Outcome {
     pub duration: Option<Duration>,
     /// Its output, both streams as they came, up to the cap.
     pub output: Vec<u8>,
-    /// How many octets were past the cap.
+    /// How many octets of it were dropped.
     pub dropped: u64,
 }
 
@@ -134,9 +134,9 @@ impl Outcome {
 /// Which of the answers to one request this is; there is at most one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// After the machine was started anew.
+    /// After the machine was rebooted.
     Back,
-    /// For whoever is told of requests: a line, not signed.
+    /// For whoever is told of requests: one line, not signed.
     Copy,
     /// Before something that the machine may not survive.
     Notice,
@@ -157,7 +157,7 @@ impl Stage {
     }
 }
 
-/// A settled job in a line.
+/// A settled job in one line.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Who asked.

@@ -19,14 +19,14 @@ pub enum Record {
         verdict: Ruling,
         /// The verdict's reason.
         why: String,
-        /// Whether nobody is answered.
+        /// Whether no answer is sent.
         silent: bool,
         /// The Message-ID of the mail that brought it.
         message_id: Option<String>,
         /// The octets received; nothing in here is executable.
         cose: Vec<u8>,
     },
-    /// A mail that says what is about to be done; it is about to be handed over.
+    /// The notice of the command is about to be handed over.
     Notice {
         /// When.
         at: Time,
@@ -53,7 +53,7 @@ pub enum Record {
         end: End,
         /// How long it ran.
         duration: Option<Duration>,
-        /// The whole mail; none if nobody is answered.
+        /// The whole mail; none if no answer is sent.
         mail: Option<Vec<u8>>,
     },
     /// The answer was offered to the mail system, and not taken.

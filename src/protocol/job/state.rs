@@ -15,10 +15,10 @@ use super::record::Record;
 use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 
-/// How long an answer is offered to a mail system that does not take it, and how often at least: neither a machine that
-/// was off nor a clock that jumped gives an answer up.
+/// How long, and at least how often, an answer is offered to a mail system that does not take it: neither a machine
+/// that was off nor a clock that jumped is a reason to give it up.
 pub const GIVE_UP: (Duration, u32) = (Duration::from_secs(5 * 86400), 20);
-/// How long to wait after each time that it was not taken; the last of these from then on.
+/// How long to wait after each try that failed; the last of these from then on.
 pub const BACK_OFF: [Duration; 5] = [
     Duration::from_secs(60),
     Duration::from_secs(5 * 60),
@@ -42,19 +42,19 @@ pub struct State {
     pub verdict: Ruling,
     /// The verdict's reason at the claim.
     pub why: String,
-    /// Whether nobody is answered.
+    /// Whether no answer is sent.
     pub silent: bool,
     /// The Message-ID of the mail that brought it.
     pub message_id: Option<String>,
     /// The octets received.
     pub cose: Vec<u8>,
-    /// How far the notice before the command is.
+    /// How far the notice before the command has got.
     pub notice: Notice,
     /// When the command was started, and in which boot.
     pub started: Option<(Time, String)>,
     /// What came of it.
     pub finished: Option<Finished>,
-    /// How often the answer was offered in vain, and when last.
+    /// How often the answer was offered and not taken, and when last.
     pub tried: Option<(u32, Time)>,
     /// What became of the answer.
     pub answer: Answer,
@@ -71,7 +71,7 @@ pub enum Answer {
     Owed,
 }
 
-/// How far the notice before a command is.
+/// How far the notice before a command has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// There is none (yet).
@@ -91,14 +91,14 @@ pub struct Finished {
     pub end: End,
     /// How long it ran.
     pub duration: Option<Duration>,
-    /// The answer; none if nobody is answered.
+    /// The answer; none if none is sent.
     pub mail: Option<Vec<u8>>,
 }
 
 /// What a runner that holds the lock must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The answer has been owed for so long that nobody waits for it any more: write that down.
+    /// The answer has been offered long and often enough: write down that it is given up.
     GiveUp,
     /// Nothing is left.
     Nothing,
@@ -119,7 +119,7 @@ pub enum Owed {
     Send,
     /// Judge again, and start the command if the verdict is still yes.
     Start,
-    /// It was started, and its runner is gone: say so.
+    /// It was started, and its runner did not finish it: say so.
     Unknown,
 }
 
@@ -213,13 +213,13 @@ impl State {
         self.finished.is_some() && !self.owes_mail()
     }
 
-    /// Whether a mail system that did not take the answer is due to be asked again.
+    /// Whether it is time to offer the answer again to a mail system that did not take it.
     #[must_use]
     pub fn is_due(&self, now: Time) -> bool {
         let Some((times, last)) = self.tried else { return true };
         let nth = usize::try_from(times).unwrap_or(usize::MAX).saturating_sub(1);
         let pause = BACK_OFF.get(nth).or(BACK_OFF.last()).copied().unwrap_or_default();
-        // a try under a clock that was ahead is no reason to wait for that time
+        // a try made while the clock was ahead is no reason to wait until that time
         now < last || now >= last.after(pause)
     }
 

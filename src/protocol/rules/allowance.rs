@@ -2,9 +2,9 @@
 
 use crate::protocol::time::Time;
 
-/// Parts of a token, so that refilling does not round away.
+/// The parts of one token, so that refilling is not rounded away.
 const UNIT: u64 = 3600;
-/// How often a refusal for want of tokens is answered, in seconds.
+/// The least time between two answers that say `too-many`, in seconds.
 const ANSWER_EVERY: u64 = 3600;
 
 /// Whether a key is within its allowance.
@@ -12,7 +12,7 @@ const ANSWER_EVERY: u64 = 3600;
 pub enum Admission {
     /// It is.
     Within,
-    /// It is not. This refusal is answered if no other was within the hour.
+    /// It is not. This is answered unless another was within the last hour.
     Over {
         /// Whether to answer.
         answered: bool,
@@ -24,14 +24,14 @@ pub enum Admission {
 pub struct Bucket {
     /// Parts of tokens left.
     parts: u32,
-    /// When want of tokens was last answered, in seconds since 1970.
+    /// When `too-many` was last answered, in seconds since 1970.
     answered: u32,
     /// When the parts were counted, in seconds since 1970.
     at: u64,
 }
 
 impl Bucket {
-    /// A bucket that nothing was taken out of.
+    /// A bucket from which nothing was taken.
     #[must_use]
     pub const fn full(now: Time) -> Self {
         Self { parts: u32::MAX, answered: 0, at: now.unix() }
@@ -60,7 +60,7 @@ impl Bucket {
         octets
     }
 
-    /// Takes a token out of a bucket that holds `size` and fills up in `period` seconds.
+    /// Takes a token from a bucket that holds `size` and fills up in `period` seconds.
     #[must_use]
     pub fn take(self, size: u32, period: u32, now: Time) -> (Self, Admission) {
         let (full, period) = (u64::from(size).saturating_mul(UNIT), u64::from(period.max(1)));
@@ -68,7 +68,7 @@ impl Bucket {
         let filled = now.saturating_sub(self.at).saturating_mul(full).checked_div(period);
         let parts = u64::from(self.parts).saturating_add(filled.unwrap_or(0)).min(full);
         let count = |parts: u64| u32::try_from(parts).unwrap_or(u32::MAX);
-        // a clock that was ahead and is right again must not hold anybody up until then
+        // a clock that was ahead and has been set right must not hold anybody up until that time
         let at = now;
         if let Some(left) = parts.checked_sub(UNIT) {
             return (Self { parts: count(left), at, ..self }, Admission::Within);

@@ -9,9 +9,9 @@ use crate::protocol::id::Id;
 use crate::protocol::time::Here;
 use crate::protocol::wire::request::Request;
 
-/// The most requests that `last` tells of.
+/// The most requests that `last` lists.
 pub const LAST_MOST: usize = 20;
-/// The name in front of SysRq keys: no command, no entry of `allow`.
+/// The word in front of SysRq keys: neither a command nor an entry of `allow`.
 pub const SYSRQ: &str = "sysrq";
 
 /// A command that is built in, and needs no `[command.X]`.
@@ -23,7 +23,7 @@ pub enum BuiltIn {
     Help,
     /// What became of this key's requests?
     Last,
-    /// Deny everything that a key asks from now on.
+    /// Deny everything that a key asks for from now on.
     Revoke,
     /// Sync, remount read-only, reboot.
     RebootSafe,
@@ -168,7 +168,7 @@ fn mismatch(argument: &str) -> Denial {
     Denial::Arguments(Misfit::Mismatch(argument.to_owned()))
 }
 
-/// The words of a command that only says something.
+/// What is said by a command that only says something.
 pub(in crate::protocol) fn words(
     saying: Saying,
     key: &Key,

@@ -11,7 +11,7 @@ use crate::protocol::id::Id;
 pub enum Answering {
     /// When it has ended.
     After,
-    /// Before it starts, and again if the machine is still there: for what ends the machine.
+    /// Before it starts, and again if the machine is still there: for commands that end the machine.
     Before,
 }
 
@@ -51,7 +51,7 @@ pub struct Command {
     pub account: Account,
     /// Where it starts.
     pub cwd: String,
-    /// Added to the environment that is built from nothing.
+    /// Added to the environment, which is built from nothing.
     pub env: BTreeMap<String, String>,
     /// When it is answered.
     pub answer: Answering,
@@ -61,7 +61,7 @@ pub struct Command {
     pub no_new_privileges: bool,
     /// One line for `help`.
     pub description: Option<String>,
-    /// Why it cannot be run on this machine now, if so.
+    /// Why it cannot be run on this machine now, if it cannot.
     pub fault: Option<String>,
 }
 
@@ -123,15 +123,15 @@ pub enum Misfit {
     Missing(String),
     /// There are more arguments than placeholders.
     Extra,
-    /// An argument does not have its type; its name.
+    /// An argument does not match its type; its name.
     Mismatch(String),
 }
 
 impl Command {
-    /// Puts `words` in the places of the placeholders: the n-th word is the n-th distinct placeholder.
+    /// Puts `words` in the places of the placeholders: the n-th word replaces the n-th distinct placeholder.
     ///
     /// # Errors
-    /// [`Misfit`] if a word is missing, left over or not of its type.
+    /// [`Misfit`] if a word is missing, left over or does not match its type.
     pub fn argv(&self, words: &[String]) -> Result<Vec<String>, Misfit> {
         let names = self.placeholders();
         if let Some(missing) = names.get(words.len()) {
@@ -181,7 +181,7 @@ impl Argument {
         }
     }
 
-    /// Whether `word` has this type. A leading `-` is refused unless the type names it; NUL and line ends always are.
+    /// Whether `word` matches this type. A leading `-` does not unless the type names it; NUL and line ends never do.
     #[must_use]
     pub fn admits(&self, word: &str) -> bool {
         if word.contains(char::is_control) {

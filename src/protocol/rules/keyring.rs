@@ -11,9 +11,9 @@ use crate::protocol::id::Id;
 use crate::protocol::time::Time;
 use crate::protocol::wire::cose::Verifier;
 
-/// The longest validity that a key may sign if its entry does not say.
+/// The longest validity that a key may sign for, if its entry does not say.
 pub const MAX_TTL: Duration = Duration::from_secs(4 * 3600);
-/// The requests an hour that a key is given if its entry does not say.
+/// How many requests an hour a key is given, if its entry does not say.
 pub const PER_HOUR: u32 = 60;
 
 /// SHA-256 of the octets of each published example key in `keys/`: whoever can read can sign with them.
@@ -30,7 +30,7 @@ pub struct Key {
     pub id: Id,
     /// What its requests are checked with.
     pub verifier: Verifier,
-    /// The one address that is answered.
+    /// The one address that answers go to.
     pub answer_to: Address,
     /// The commands and built-ins that it may ask for.
     pub allow: Vec<Id>,
@@ -40,11 +40,11 @@ pub struct Key {
     pub max_ttl: Duration,
     /// How many requests an hour are acted on.
     pub per_hour: u32,
-    /// Requests are denied before this.
+    /// Requests are denied before this time.
     pub not_before: Option<Time>,
-    /// Requests are denied from this on.
+    /// Requests are denied from this time on.
     pub not_after: Option<Time>,
-    /// Requests are denied.
+    /// All requests are denied.
     pub revoked: bool,
 }
 
@@ -102,7 +102,7 @@ pub fn is_published(identity: &[u8]) -> bool {
 /// What tells one key from another: the public point, or the secret as HMAC uses it.
 ///
 /// HMAC hashes a secret of more than 64 octets and fills a shorter one with zeros (RFC 2104 section 2), so secrets
-/// that differ in those alone are one key.
+/// that differ only in that are one key.
 #[must_use]
 pub fn identity(verifier: &Verifier) -> Vec<u8> {
     let mut octets = match verifier {

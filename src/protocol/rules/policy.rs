@@ -10,7 +10,7 @@ use crate::protocol::time::Time;
 /// What this machine is called and what it does.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// What `aud` may say, lower case; the first is what answers are signed as.
+    /// What `aud` may say, lower case; the first is the name in signed answers.
     pub names: Vec<String>,
     /// The groups that this machine is in, lower case.
     pub groups: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Policy {
     pub skew: Duration,
     /// The commands of the configuration.
     pub commands: BTreeMap<Id, Command>,
-    /// Why SysRq keys cannot be pressed on this machine now, if so.
+    /// Why SysRq keys cannot be pressed on this machine now, if they cannot.
     pub sysrq_fault: Option<String>,
 }
 

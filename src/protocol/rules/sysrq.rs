@@ -1,7 +1,7 @@
 //! Magic SysRq (kernel `admin-guide/sysrq.rst`): which sequences there are, and what pressing one takes.
 //!
 //! Keys written back to back lose data: `s` and `u` only queue work, and `b` does not wait for it. So each of them is
-//! followed by a wait for the kernel's own word. `e` and `i` reach the process that writes them, so they are sent as
+//! followed by a wait for the kernel's own message. `e` and `i` reach the process that writes them, so they are sent as
 //! signals by a process that the kernel then spares.
 
 use std::borrow::Cow;
@@ -10,20 +10,20 @@ use std::fmt;
 /// The most keys of a sequence.
 pub const KEYS_MAX: usize = 16;
 
-/// A sequence of keys: 1 to 16 of `0-9a-z`, with nothing behind one that ends the machine.
+/// A sequence of keys: 1 to 16 of `0-9a-z`, with nothing after one that ends the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence(Cow<'static, str>);
 
 /// One step of pressing a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Wait, as long as is configured, for a line of the kernel that ends in these words.
+    /// Wait, as long as configured, for a line of the kernel that ends in these words.
     Await(&'static str),
     /// Write this key.
     Press(char),
     /// Send every process this signal, which spares us; where the trigger is not the kernel's, write the key.
     Signal(char, Signal),
-    /// sync(2), as long as is configured.
+    /// sync(2), for as long as configured.
     Sync,
 }
 

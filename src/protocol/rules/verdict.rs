@@ -30,11 +30,11 @@ pub enum Saying {
 /// What touches the world. It is done once, after its start is on the disk.
 #[derive(Clone, Debug)]
 pub enum Deed<'k> {
-    /// `last`: say what became of this many of this key's requests, and answer them again.
+    /// `last`: say what became of this many of this key's requests, and send their answers again.
     Last(usize),
     /// Press SysRq keys.
     Press(Sequence),
-    /// `revoke`: deny everything that this key asks from now on.
+    /// `revoke`: deny everything that this key asks for from now on.
     Revoke(Id),
     /// Run a command.
     Run {
@@ -46,7 +46,7 @@ pub enum Deed<'k> {
 }
 
 impl Action<'_> {
-    /// Why this machine cannot do it now, if so.
+    /// Why this machine cannot do it now, if it cannot.
     pub(in crate::protocol) fn fault<'p>(&'p self, policy: &'p Policy) -> Option<&'p String> {
         match self {
             Self::Do(Deed::Run { command, .. }) => command.fault.as_ref(),
@@ -95,7 +95,7 @@ impl Deed<'_> {
     #[must_use]
     pub fn plan(&self) -> String {
         match self {
-            Self::Last(count) => format!("tell of the last {count}"),
+            Self::Last(count) => format!("list the last {count}"),
             Self::Press(sequence) => {
                 let keys: Vec<String> = sequence.as_str().chars().map(String::from).collect();
                 format!("pressing {}", keys.join(", "))
@@ -106,21 +106,21 @@ impl Deed<'_> {
     }
 }
 
-/// The judgement of a verified request. Every verdict is claimed, so none is given twice; every one is answered, but for
+/// The judgement of a verified request. Every verdict is claimed, so none is given twice; every one is answered, except
 /// [`Verdict::TooMany`] after the first in an hour.
 #[must_use]
 #[derive(Clone, Debug)]
 pub enum Verdict<'k> {
-    /// Not allowed, or not well asked.
+    /// Not allowed, or not asked for properly.
     Denied(Denial),
     /// Too late.
     Expired,
-    /// More requests than the key is given.
+    /// More requests than the allowance of the key.
     TooMany {
         /// Whether this one is answered: the first in an hour is.
         answered: bool,
     },
-    /// Allowed, but this machine cannot: why.
+    /// Allowed, but this machine cannot do it, and why.
     Unavailable(String),
     /// Yes.
     Run(Action<'k>),
@@ -155,8 +155,8 @@ impl Verdict<'_> {
     pub fn why(&self) -> String {
         match self {
             Self::Denied(denial) => denial.to_string(),
-            Self::Expired => "it arrived after the time that it was good for".to_owned(),
-            Self::TooMany { .. } => "this key has asked too often within the hour".to_owned(),
+            Self::Expired => "it expired before it could be run".to_owned(),
+            Self::TooMany { .. } => "this key has asked too often in the last hour".to_owned(),
             Self::Unavailable(why) => why.clone(),
             Self::Run(_) => String::new(),
         }
@@ -166,7 +166,7 @@ impl Verdict<'_> {
 /// Why the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// An argument is missing, left over, or not of its type.
+    /// An argument is missing, left over, or does not match its type.
     Arguments(Misfit),
     /// `exp - iat` is longer than the key's `max_ttl`.
     Lifetime {
@@ -212,20 +212,20 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments(Misfit::Missing(name)) => write!(f, "argument {name} is missing"),
-            Self::Arguments(Misfit::Extra) => f.write_str("there are more arguments than it takes"),
+            Self::Arguments(Misfit::Extra) => f.write_str("more arguments than the command takes"),
             Self::Arguments(Misfit::Mismatch(name)) => {
-                write!(f, "argument {name} is not of its type")
+                write!(f, "argument {name} does not match its type")
             }
             Self::Lifetime { asked, allowed } => write!(
                 f,
-                "it was signed to be good for {}, and this key may sign for {} at most",
+                "it is valid for {}, and this key may sign for {} at most",
                 humantime::format_duration(*asked),
                 humantime::format_duration(*allowed)
             ),
-            Self::NoLonger => f.write_str("this key is no longer good"),
+            Self::NoLonger => f.write_str("this key is no longer valid"),
             Self::NotAllowed => f.write_str("this key may not do that here"),
-            Self::NotYet => f.write_str("this key is not good yet"),
-            Self::Old => f.write_str("this command takes younger requests only"),
+            Self::NotYet => f.write_str("this key is not valid yet"),
+            Self::Old => f.write_str("the request is too old for this command"),
             Self::Revoked => f.write_str("this key is revoked"),
             Self::UnknownCommand => f.write_str("there is no such command here"),
         }

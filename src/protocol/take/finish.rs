@@ -1,4 +1,4 @@
-//! The end of the runner's sentence: the outcome and its answer are written down, and then handed over.
+//! The end of the runner's sentence: outcome and answer are written down, and the answer is handed over.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::protocol::job::state::Finished;
 use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Here;
 
-/// A job that nobody can be answered about.
+/// A job about which nobody can be answered.
 #[must_use]
 #[derive(Debug)]
 pub struct Lost<J> {
@@ -23,7 +23,7 @@ pub struct Lost<J> {
     pub(super) owes_mail: bool,
 }
 
-/// A job whose outcome is known and not written down.
+/// A job whose outcome is known, but not yet written down.
 #[must_use]
 #[derive(Debug)]
 pub struct Settled<'k, J> {
@@ -33,7 +33,7 @@ pub struct Settled<'k, J> {
     outcome: Outcome,
 }
 
-/// A job whose answer is written down and not handed over.
+/// A job whose answer is written down, but not yet handed over.
 #[must_use]
 #[derive(Debug)]
 pub struct Unsent<J> {
@@ -72,7 +72,7 @@ impl<J: Journal> Settled<'_, J> {
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         let mail = match self.write_down(letterhead, here) {
             Err(error) if full.contains(&error.kind()) => {
-                // what the claim preallocated takes an answer without its output
+                // what the claim preallocated has room for an answer without its output
                 let output = std::mem::take(&mut self.outcome.output);
                 let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
                 self.outcome.dropped = self.outcome.dropped.saturating_add(length);
@@ -133,7 +133,7 @@ impl<J: Journal> Unsent<J> {
         self.mail.is_none()
     }
 
-    /// Hands the answer over, and writes down that it was.
+    /// Hands the answer over, and writes that down.
     ///
     /// # Errors
     /// When it was not taken: it stays owed.

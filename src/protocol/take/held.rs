@@ -8,7 +8,7 @@ use crate::protocol::ruling::Ruling;
 use crate::protocol::time::Time;
 use crate::protocol::verify::Verified;
 
-/// A job under its lock, with the request that is in it: verified, as at the door.
+/// A job under its lock, with the request that is in it: verified, as at the delivery.
 #[derive(Debug)]
 pub(super) struct Held<'k, J> {
     pub(super) journal: J,

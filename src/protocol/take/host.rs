@@ -16,13 +16,13 @@ pub trait Host {
     /// Now, and where we are.
     fn here(&self) -> Here;
 
-    /// Waits until the deed may be begun beside others, and keeps its place.
+    /// Waits until there is a place for the deed beside others, and keeps it.
     ///
     /// # Errors
     /// When there is no way to tell.
     fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()>;
 
-    /// Does a deed to its end. It is on the disk that it is begun. It need not return.
+    /// Does a deed to its end; its start is on the disk. It need not return.
     fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome;
 
     /// Hands a mail over to the mail system, and waits a little after one that comes before something drastic.

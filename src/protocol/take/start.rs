@@ -22,7 +22,7 @@ pub struct Ready<'k, J> {
     pub(super) deed: Deed<'k>,
 }
 
-/// A job whose deed is begun: it is on the disk.
+/// A job whose start is on the disk.
 #[must_use]
 #[derive(Debug)]
 pub struct Started<'k, J> {
@@ -30,7 +30,7 @@ pub struct Started<'k, J> {
     deed: Deed<'k>,
 }
 
-/// What waiting for a place has come to.
+/// What came of waiting for a place.
 #[must_use]
 #[derive(Debug)]
 pub enum Turn<'k, J> {
@@ -54,7 +54,7 @@ impl<'k, J: Journal> Ready<'k, J> {
         Ok(Turn::TooLate(self.held.unrun(late.ruling(), late.why())))
     }
 
-    /// For what the machine may not survive: says so first, as far as the mail system takes it.
+    /// Announces what the machine may not survive, if the mail system takes the notice.
     ///
     /// # Errors
     /// When the journal cannot be written; nothing was started.
@@ -87,7 +87,7 @@ impl<'k, J: Journal> Ready<'k, J> {
         Ok(self)
     }
 
-    /// Writes down that the deed is begun. After this it is, as far as anybody will ever know.
+    /// Writes down that the deed has begun. From then on it has, as far as anybody can know.
     ///
     /// # Errors
     /// When that cannot be made durable; nothing was started.

@@ -82,7 +82,8 @@ impl Statement {
     /// What the holder of `host_key` states in `octets`.
     ///
     /// # Errors
-    /// [`Malformed`] if the octets are no answer, not signed by that key, or name one host outside and another inside.
+    /// [`Malformed`] if the octets are not an answer, not signed by that key, or name one host outside and
+    /// another inside.
     pub fn open(octets: &[u8], host_key: &VerifyingKey) -> Result<Self, Malformed> {
         let envelope = Envelope::open(octets, cose::ANSWER_AAD)?;
         let payload = envelope.verify(&Verifier::Ed25519(*host_key)).map_err(|_| Malformed)?;

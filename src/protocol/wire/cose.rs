@@ -130,7 +130,7 @@ impl Envelope {
         self.algorithm == iana::Algorithm::HMAC_256_256
     }
 
-    /// The payload, as anybody may have written it: to be believed in nothing.
+    /// The payload, as anybody may have written it: not to be believed.
     #[must_use]
     pub fn unverified_payload(&self) -> &[u8] {
         &self.payload
@@ -158,7 +158,7 @@ impl Envelope {
 
 /// Makes a container around `payload`.
 ///
-/// `None` if the library cannot write it, which no input of ours brings about.
+/// `None` if the library cannot write it, which no input of ours causes.
 #[must_use]
 pub fn seal(payload: Vec<u8>, kid: &[u8], aad: &[u8], seal: &Seal) -> Option<Vec<u8>> {
     match seal {
@@ -179,7 +179,7 @@ pub fn seal(payload: Vec<u8>, kid: &[u8], aad: &[u8], seal: &Seal) -> Option<Vec
     }
 }
 
-/// Makes a container that somebody else signs by Ed25519.
+/// Makes a container that somebody else signs with Ed25519.
 ///
 /// `None` as in [`seal`].
 ///

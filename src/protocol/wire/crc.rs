@@ -1,4 +1,4 @@
-//! The checksum of frames, journals and the marker: it tells a slip from the truth, and no more.
+//! The checksum of frames, journals and the marker: it detects accidents, and stops no attack.
 
 /// The CRC-32 of gzip and IEEE 802.3, bit by bit: a frame has a few hundred octets.
 #[must_use]

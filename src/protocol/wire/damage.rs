@@ -1,19 +1,20 @@
-//! What is wrong with a frame that did not come through whole, as far as counting can tell: a CRC says that something is
-//! wrong, and not where.
+//! What is wrong with a frame that did not come through whole, as far as counting can tell: a CRC says that something
+//! is wrong, but not where.
 
 use std::fmt;
 
 /// Symbols of a full line.
 pub const LINE: usize = 50;
 
-/// What was counted behind a marker.
+/// What was counted after a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// How many symbols the frame says that it has; `None` if its first ones are damaged themselves.
+    /// How many symbols the frame says it has; `None` if its first symbols are themselves damaged.
     pub expected: Option<usize>,
     /// How many there are, before the next marker or the end of the text.
     pub found: usize,
-    /// The first line, from 1 on, that has not as many symbols as a line has, and how many it has; where lines were kept.
+    /// The first line, counted from 1, that does not have the symbols of a full one, and how many it has; `None` if
+    /// lines were not kept.
     pub line: Option<(usize, usize)>,
 }
 
@@ -31,7 +32,7 @@ impl fmt::Display for Damage {
                 write!(f, "none of its {expected} symbols is missing, but some are changed")?;
             }
             Some(expected) => {
-                write!(f, "{found} symbols stand where {expected} belong, or some are changed")?;
+                write!(f, "it has {found} symbols instead of {expected}, or some are changed")?;
             }
         }
         match self.line {
@@ -41,7 +42,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Finds the first odd line, if lines were kept as they were written: all are full but one or two, and the last.
+/// Finds the first odd line, if lines were kept as they were written: all but one or two, and the last, are full.
 #[must_use]
 pub fn odd_line(symbols_of_lines: &[usize]) -> Option<(usize, usize)> {
     let (_, lines) = symbols_of_lines.split_last()?;
@@ -77,7 +78,7 @@ mod tests {
         assert_eq!(says(Some(236), 235), "1 of its 236 symbols is missing");
         let changed = "none of its 236 symbols is missing, but some are changed";
         assert_eq!(says(Some(236), 236), changed);
-        assert!(says(Some(236), 240).contains("240 symbols stand where 236 belong"));
+        assert!(says(Some(236), 240).contains("240 symbols instead of 236"));
         assert!(says(None, 240).contains("first symbols"));
     }
 }

@@ -1,4 +1,4 @@
-//! The frame: how octets travel in the text of a mail, and are found again after mail clients had it.
+//! The frame: how octets travel in the text of a mail, and are found again after mail clients have handled it.
 //!
 //! Octets are `version(1) = 1 | length(2) | body | crc32(4)`, numbers big-endian, written as lower-case
 //! Crockford base32. The decoder is lax about the text around the symbols and strict about the octets:
@@ -11,7 +11,7 @@ use super::readings;
 /// The most symbols that a frame may have.
 pub const SYMBOLS_MAX: usize = 900;
 
-/// The most markers of one text that are looked behind.
+/// The most markers of one text after which a frame is looked for.
 pub const MARKERS_MAX: usize = 128;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -35,7 +35,7 @@ pub enum Kind {
 pub struct Frames {
     /// Bodies whose CRC was right, in order of appearance, each once.
     pub bodies: Vec<Vec<u8>>,
-    /// A marker stands in the text, but no frame of this text came through whole: what became of the first.
+    /// What became of the first frame, if the text has a marker but no frame came through whole.
     pub damaged: Option<Damage>,
 }
 
@@ -137,7 +137,7 @@ fn symbols(folded: &[u8]) -> impl Iterator<Item = u8> {
     folded.iter().filter_map(|c| value(*c))
 }
 
-/// How many octets a frame says that it carries.
+/// How many octets a frame says it carries.
 fn declared(folded: &[u8]) -> Option<usize> {
     let head: Vec<u8> = symbols(folded).take(5).collect();
     let [VERSION, high, low] = *to_octets(&head).as_slice() else { return None };
@@ -145,14 +145,14 @@ fn declared(folded: &[u8]) -> Option<usize> {
     (symbols_for(length) <= SYMBOLS_MAX).then_some(length)
 }
 
-/// Counts what stands behind a marker.
+/// Counts the symbols after a marker.
 fn damage(folded: &[u8]) -> Damage {
     let end = find_word(folded, NAME.as_bytes()).unwrap_or(folded.len());
     let found = symbols(folded.get(..end).unwrap_or_default()).count();
     Damage { expected: declared(folded).map(symbols_for), found, line: None }
 }
 
-/// The first line behind the first marker that is not as it was written.
+/// The first line after the first marker that is not as it was written.
 fn odd_line(kind: Kind, text: &str) -> Option<(usize, usize)> {
     let lines = readings::lines(text);
     let begins = |line: &Vec<u8>| after_marker(kind, line).is_some();

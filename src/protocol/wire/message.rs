@@ -1,6 +1,6 @@
-//! Mail octets to candidates: every place of a message (RFC 5322, RFC 2045) where a frame may stand.
+//! Mail octets to candidates: every place of a message (RFC 5322, RFC 2045) where a frame may be.
 //!
-//! Leniency is harmless here, since nothing found is believed: a candidate is a claim to be a request, no more.
+//! Leniency is harmless here, since nothing found is believed: a candidate only says that it is a request.
 //! The caps below hold before anything is known about the sender, so they are constants.
 
 use std::fmt;
@@ -28,10 +28,10 @@ pub const FORWARDS: usize = 3;
 /// How many texts of one message are searched, and how many blocks of base64 in its body.
 pub const TEXTS: usize = 64;
 
-/// The value of our `X-Loop` header: mail that bears it is an answer of ours, and is not searched.
+/// The value of our `X-Loop` header: mail that has it is an answer of ours, and is not searched.
 pub const LOOP: &str = "netsysrq-mail";
 
-/// Where in a message a frame stood.
+/// Where in a message a frame was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// The Subject.
@@ -61,7 +61,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Octets out of a frame whose CRC was right: what they say, a stranger may have written.
+/// Octets out of a frame whose CRC was right: a stranger may have written what they say.
 #[must_use]
 #[derive(Debug)]
 pub struct Candidate {
@@ -74,7 +74,7 @@ pub struct Candidate {
 pub struct Search {
     /// In order of appearance, each body once.
     pub candidates: Vec<Candidate>,
-    /// Where a marker stood without a whole frame behind it, and what became of that.
+    /// Where there was a marker without a whole frame after it, and what became of the frame.
     pub damaged: Vec<(Place, Damage)>,
     /// The Message-ID, if it is one sane id in angle brackets.
     pub message_id: Option<String>,
@@ -95,7 +95,7 @@ impl Candidate {
     /// The container.
     ///
     /// # Errors
-    /// [`Refusal::Form`] if the octets are none.
+    /// [`Refusal::Form`] if the octets are not one.
     pub fn envelope(&self) -> Result<Envelope, Refusal> {
         Envelope::open(&self.octets, cose::REQUEST_AAD).map_err(|_| Refusal::Form)
     }
@@ -107,7 +107,7 @@ impl Candidate {
         Request::decode(envelope.unverified_payload()).ok().map(|request| request.expires)
     }
 
-    /// Where it stood.
+    /// Where it was.
     #[must_use]
     pub const fn place(&self) -> Place {
         self.place
@@ -152,8 +152,8 @@ pub fn search(kind: Kind, message: &[u8]) -> Search {
 }
 
 impl Search {
-    /// Searches a body as it came, where MIME lied: for that a new frame may stand beside one that was found. What is
-    /// damaged there counts only if nothing else was found.
+    /// Searches a body as it came, where MIME lied: it may have a new frame beside one that was found. Damage there
+    /// counts only if nothing else was found.
     fn add_raw(&mut self, kind: Kind, body: &str) {
         let damaged = std::mem::take(&mut self.damaged);
         self.add(kind, Place::Raw, body);
@@ -186,7 +186,7 @@ impl Search {
 struct Texts {
     found: Vec<(Place, String)>,
     ours: bool,
-    /// A part was passed over on purpose, so the body as it came is, too: it has that part in it.
+    /// A part was skipped on purpose, so the body as it came is skipped too: it contains that part.
     withheld: bool,
 }
 
@@ -254,7 +254,8 @@ fn is_report(part: &MessagePart<'_>) -> bool {
     })
 }
 
-/// Lines of base64 among others: some clients forward what they have not decoded. All but the last of a block are full.
+/// Lines of base64 among others: some clients forward what they have not decoded. All lines of
+/// a block but the last are full.
 fn base64_blocks(text: &str) -> Vec<String> {
     let is_base64 =
         |line: &str| line.bytes().all(|c| c.is_ascii_alphanumeric() || b"+/=".contains(&c));
@@ -298,7 +299,7 @@ mod tests {
         frame::encode(Kind::Request, body).unwrap()
     }
 
-    /// In lines of so many octets.
+    /// In lines of `width` octets.
     fn base64(text: &str, width: usize) -> String {
         let coded = Base64::encode_string(text.as_bytes());
         let lines = coded.as_bytes().chunks(width).map(String::from_utf8_lossy);

@@ -1,4 +1,4 @@
-//! The nonce of a request: a number that is used once, and what log, spool and answers call the request by.
+//! The nonce of a request: a number that is used once, by which log, spool and answers name the request.
 
 use std::fmt;
 

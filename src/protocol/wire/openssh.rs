@@ -17,7 +17,7 @@ pub enum Unreadable {
     Encrypted,
     /// Not an Ed25519 key in OpenSSH's format.
     Form,
-    /// A point of small order, or one written in two ways: no key that a program makes.
+    /// A point of small order, or not in its canonical form: no program makes such a key.
     Weak,
 }
 
@@ -116,7 +116,7 @@ pub fn private_file(key: &SigningKey, comment: &str, check: [u8; 4]) -> Zeroizin
     text
 }
 
-/// The key of 32 octets, if it is written in the one canonical way and of large order.
+/// The key of 32 octets, if it is in its canonical form and of large order.
 fn point(octets: &[u8]) -> Result<VerifyingKey, Unreadable> {
     let octets: &[u8; 32] = octets.try_into().map_err(|_| Unreadable::Form)?;
     let key = VerifyingKey::from_bytes(octets).map_err(|_| Unreadable::Form)?;

@@ -1,18 +1,18 @@
-//! The readings of a text: what mail clients, gateways and phones do to pasted text, undone. What does no harm is always
-//! undone; escapes and quote marks, which ordinary text may have too, in readings of their own.
+//! The readings of a text: what mail clients, gateways and phones do to pasted text, undone. What is harmless to
+//! undo is always undone; escapes and quote marks, which ordinary text may have too, in readings of their own.
 
 use std::iter;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The most characters of one text that are looked at once they are tidied: bounds the growth by NFKC (18-fold).
+/// The most characters of a tidied text that are looked at: NFKC can make a text 18 times as long.
 const CHARACTERS: usize = 1 << 20;
-/// How often escapes are undone: gateways escape what is escaped already.
+/// How often escapes are undone: gateways escape what is already escaped.
 const ROUNDS: usize = 4;
 /// How many different quote prefixes of joined lines are looked for.
 const PREFIXES: usize = 8;
 
-/// Every reading of `text` that has `name` in it, of which only `0-9a-z` are left.
+/// Every reading of `text` that has `name` in it, reduced to `0-9a-z`.
 #[must_use]
 pub fn naming(name: &str, text: &str) -> Vec<Vec<u8>> {
     let text = tidied(text);
@@ -31,8 +31,8 @@ pub fn naming(name: &str, text: &str) -> Vec<Vec<u8>> {
     readings
 }
 
-/// NFKC of each character, lower case, ASCII, line ends of one kind: gone are blanks of every width, characters that do
-/// not show, marks of direction, and everything that only decorates.
+/// NFKC of each character, in lower case, ASCII only, with line ends of one kind: this removes or folds odd blanks,
+/// invisible characters, marks of direction and decoration.
 fn tidied(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len());
     for c in text.chars() {
@@ -55,7 +55,7 @@ fn alphanumerics(text: &str) -> Vec<u8> {
     text.bytes().filter(u8::is_ascii_alphanumeric).collect()
 }
 
-/// The lines of a text, quote marks removed, of each only `0-9a-z`.
+/// The lines of a text, with quote marks removed, each reduced to `0-9a-z`.
 #[must_use]
 pub fn lines(text: &str) -> Vec<Vec<u8>> {
     unquoted(&tidied(text)).lines().map(alphanumerics).collect()
@@ -65,8 +65,8 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// Undoes what was meant for another layer, as often as it was done: URL escapes (`%20`), quoted-printable (`=20`; its
-/// soft line breaks are no letters anyway), entities. `None` if there is nothing of that kind.
+/// Undoes the escapes of other layers, up to [`ROUNDS`] times over: URL escapes (`%20`), quoted-printable (`=20`; its
+/// soft line breaks have no letters anyway), entities. `None` if there are none.
 fn unescaped(text: &str) -> Option<String> {
     let mut text = undo_once(text)?;
     for _ in 1..ROUNDS {
@@ -105,7 +105,7 @@ fn undo_once(text: &str) -> Option<String> {
 /// What an escape stands for, and what follows it.
 type Escape<'a> = Option<(Vec<u8>, &'a [u8])>;
 
-/// Two digits, between which a line may have been broken.
+/// Two digits; a line may have been broken between them.
 fn hex_pair(text: &[u8]) -> Escape<'_> {
     let (high, tail) = text.split_first()?;
     let (low, after) = over_a_break(tail).split_first()?;
@@ -161,8 +161,7 @@ fn without_quote_prefix(line: &str) -> Option<&str> {
     line.get(letters..)?.strip_prefix(['>', '|', ':'])
 }
 
-/// Lines that were quoted by initials (`JD> `) and then joined: the initials in front of `name` are dropped wherever they
-/// stand.
+/// Lines that were quoted by initials (`JD> `) and then joined: the initials in front of `name` are dropped everywhere.
 fn without_prefixes_of(name: &str, text: &str) -> String {
     let mut prefixes: Vec<&str> =
         text.match_indices(name).filter_map(|(at, _)| initials_before(text.get(..at)?)).collect();
@@ -171,7 +170,7 @@ fn without_prefixes_of(name: &str, text: &str) -> String {
     prefixes.iter().take(PREFIXES).fold(text.to_owned(), |text, prefix| text.replace(prefix, ""))
 }
 
-/// `jd>` at the end of what stands before.
+/// `jd>` at the end of what comes before.
 fn initials_before(text: &str) -> Option<&str> {
     let end = text.rfind(|c: char| c.is_ascii_alphanumeric())?.checked_add(1)?;
     let mark = text.get(end..)?.strip_prefix(['>', '|', ':']).map(|_| end.checked_add(1))??;

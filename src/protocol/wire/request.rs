@@ -67,7 +67,7 @@ impl Request {
 
     /// The payload of a container: keys in the order of RFC 8949 section 4.2.1.
     ///
-    /// `None` if a time is past what a signed 64-bit number holds.
+    /// `None` if a time is more than a signed 64-bit number holds.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         let words = self.command.iter().cloned().map(Value::Text).collect();

@@ -19,7 +19,7 @@ pub fn item(octets: &[u8]) -> Result<(), Malformed> {
     if rest.is_empty() { Ok(()) } else { Err(Malformed) }
 }
 
-/// Walks one item behind a one-octet tag that makes up all of `octets`, and returns the tag.
+/// Walks one item after a one-octet tag, which together make up all of `octets`, and returns the tag.
 ///
 /// # Errors
 /// [`Malformed`] if there is no such tag, or if what follows it is not allowed.
