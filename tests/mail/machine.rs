@@ -168,8 +168,8 @@ impl Machine {
         });
     }
 
-    /// Our program loses a line rather than wait, and after ten lines that a busy machine has not read it loses the next:
-    /// so there is room for more, which a socket gets from its network (unix(7), `max_dgram_qlen`).
+    /// Our program loses a line rather than wait: after ten lines that a busy machine has not read, the next is lost. So
+    /// there is room for more, which a socket gets from its network (unix(7), `max_dgram_qlen`).
     fn listen_to_its_log(&self) {
         let path = self.path("/dev/log");
         self.shell("echo 10000 >/proc/sys/net/unix/max_dgram_qlen");

@@ -15,8 +15,8 @@ use crate::ways::{Way, send_by_smtp};
 const SENDER: &str = "somebody@example.org";
 /// How long a mail system that tries again every second or two is watched before it counts as holding a mail.
 const WATCH: Duration = Duration::from_secs(4);
-/// How long a mail system may take for what it has no reason to hold, on a machine that is busy with other things. getmail misses
-/// the end of a child at times, gives it up after three minutes, and takes the mail at the next poll.
+/// How long a mail system may take for what it has no reason to hold, on a machine that is busy with other things. At
+/// times getmail misses the end of a child, gives up on it after three minutes, and takes the mail at the next poll.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 /// What a mail system did with a mail.

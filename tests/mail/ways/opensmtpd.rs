@@ -14,8 +14,8 @@ fn lay_out(machine: &Machine) {
         "sed -i -e '1i bounce warn-interval 6d' -e 's|^match for local|match from any for domain {{ example.net, mx.example.net }}|' \
          -e 's|^action \"relay\" relay|& host smtp://127.0.0.1:{SINK}|' /etc/smtpd.conf"
     ));
-    // "/etc/init.d/opensmtpd restart" starts smtpd while the old one is still there, and then both end.
-    // So this waits for the old one to end, as systemd would, and then until the new one listens: before that its sendmail says 75.
+    // "/etc/init.d/opensmtpd restart" starts smtpd while the old one is still there, and then both end. So this waits for
+    // the old one to end, as systemd would, and then until the new one listens: before that its sendmail says 75.
     machine.write(
         RESTARTER,
         b"#!/bin/sh\n/etc/init.d/opensmtpd stop\nwhile pidof smtpd >/dev/null; do sleep 0.1; done\n\
