@@ -534,7 +534,7 @@ fn a_debt_made_during_a_prune_is_not_forgotten() {
     }
     site.tool(&["resume", "--wait"]);
     let answered = site.answers().concat().contains(&late.cti());
-    assert!(answered, "its answer was owed, and its job is gone");
+    assert!(answered, "its answer was owed, and its job was forgotten");
 }
 
 #[test]

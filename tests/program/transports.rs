@@ -212,7 +212,7 @@ fn while_sendmail_fails_the_answer_is_owed() {
             &RECORD.replace("ROOT", &site.root().display().to_string()),
         );
         assert_redelivery_answers(&site, &mail);
-        assert_eq!(site.read("mail"), first, "the answer was written anew");
+        assert_eq!(site.read("mail"), first, "the answer was written again");
     }
 }
 
