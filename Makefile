@@ -1,5 +1,5 @@
-# make            a release build: static (musl) where that target can be had, else the default target
-# make install    what was built: DESTDIR=, PREFIX=/usr
+# make            a release build: static (musl) where that target can be had, otherwise for the default target
+# make install    install what was built: DESTDIR=, PREFIX=/usr
 # make uninstall
 # make check      ./test
 
@@ -15,7 +15,7 @@ TARGET ?= $(shell [ "$$(uname -m)" = x86_64 ] && \
 	echo $(MUSL))
 
 BUILD := $(or $(CARGO_TARGET_DIR),target)
-# where build leaves which program it has made: who installs may have no toolchain, and not these variables
+# where build notes the program that it made: whoever installs may have neither the toolchain nor these variables
 BUILT := target/built
 
 BIN  := $(DESTDIR)$(PREFIX)/bin
@@ -33,7 +33,7 @@ install: | $(filter all build,$(MAKECMDGOALS))
 	@[ -x "$$(cat $(BUILT) 2>/dev/null)" ] || { echo "nothing is built: run make first, as the user who has the toolchain" >&2; exit 1; }
 	$(INSTALL) -d $(BIN) $(MAN)/man1 $(MAN)/man5 $(MAN)/man8 $(DOC)/docs
 	$(INSTALL) -m 0755 "$$(cat $(BUILT))" $(BIN)/netsysrq-mail.new
-	mv $(BIN)/netsysrq-mail.new $(BIN)/netsysrq-mail    # at once: a mail system may call it meanwhile
+	mv $(BIN)/netsysrq-mail.new $(BIN)/netsysrq-mail    # atomically: a mail system may call it at any time
 	$(INSTALL) -m 0644 docs/netsysrq-mail.1 $(MAN)/man1/netsysrq-mail.1
 	$(INSTALL) -m 0644 docs/netsysrq-mail.toml.5 $(MAN)/man5/netsysrq-mail.toml.5
 	$(INSTALL) -m 0644 docs/netsysrq-mail.8 $(MAN)/man8/netsysrq-mail.8

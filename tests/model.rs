@@ -4,11 +4,11 @@
 //! What a job's records mean is not modelled: [`State::new`], [`State::after`] and [`State::next`] are the program's
 //! own, called with real [`Record`]s. Modelled are the order of system calls in `system/spool/` and `cli/`, and a
 //! file system that keeps only what was synced: at a power cut a name, a bucket, the low-water mark and every record
-//! that is not may each be there or not. Each step of a process is one system call that changes the world, or a read
-//! that it decides by.
+//! that was not synced may be there or not. Each step of a process is one system call that changes the world, or a read
+//! that decides what it does.
 //!
 //! A checker that finds nothing may be blind. So the second half breaks the model in the ways in which somebody may
-//! one day break the program, and each must be found out.
+//! one day break the program, and the checker must find each.
 
 #![cfg(test)]
 #![allow(clippy::too_many_lines, reason = "a table is as long as its cases")]
@@ -38,9 +38,9 @@ const INODES: usize = 5;
 enum Kind {
     /// A command.
     Command,
-    /// What ends the machine: announced before, "back" after.
+    /// A command that ends the machine: announced before, "back" after.
     Announced,
-    /// Something that the key may not do.
+    /// A command that the key may not run.
     Denied,
 }
 
@@ -61,9 +61,9 @@ enum Flaw {
     NoLowWater,
     /// The low-water mark is raised and not synced before the first file goes.
     LowWaterIsNotSynced,
-    /// Whoever finds a name taken believes it without syncing it.
+    /// A process that finds a name taken trusts it without syncing it.
     ReplayIsNotSynced,
-    /// Whether a bucket owes an answer is looked at before the low-water mark is raised, and not after.
+    /// Whether a bucket owes an answer is checked before the low-water mark is raised, not after.
     OwingIsLookedAtFirst,
 }
 
@@ -107,13 +107,13 @@ enum Told {
     Back,
     NotStarted,
     Outcome,
-    /// Nothing, to nobody: its hour was forgotten meanwhile.
+    /// Nothing, to nobody: its hour has been forgotten.
     TooLate,
     Unknown,
     Verdict,
 }
 
-/// Where a process is: at the call that it makes next.
+/// Where a process is: the call that it makes next.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     Ended,
@@ -125,7 +125,7 @@ enum At {
     SyncSpool,
     LowWater,
     SyncTaken,
-    // resume, or whoever takes up what was abandoned: FileSpool::take
+    // resume, or a delivery that takes up an abandoned job: FileSpool::take
     Open,
     Lock,
     Take,
@@ -144,7 +144,7 @@ struct Process {
     file: Option<usize>,
 }
 
-/// Where the one who prunes is.
+/// Where the process that prunes is.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 enum Prune {
     Ended,
@@ -196,7 +196,7 @@ struct World {
     past: Past,
 }
 
-/// What has happened, known to nobody in the model.
+/// What has happened, known to no process in the model.
 #[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
 struct Past {
     runs: u8,
@@ -272,7 +272,7 @@ impl Step {
 impl Machine {
     /// What a journal says: by the program's own transitions.
     fn state(&self, steps: &[Step]) -> Result<State, Damaged> {
-        // one refusal stands for as many as it takes before an answer may be given up
+        // one refusal counts for as many as it takes before an answer may be given up
         let times = |step: &Step| if matches!(step, Step::Tried { .. }) { GIVE_UP.1 } else { 1 };
         let mut records =
             steps.iter().flat_map(|step| (0..times(step)).map(|_| step.record(self.kind)));
@@ -343,7 +343,7 @@ impl Machine {
             },
             At::Lock if world.name.now != file => At::Ended,
             At::Lock => self.lock(world, n),
-            // the runner looks again whether what it inherited is the job
+            // the runner checks again that what it inherited is the job
             At::Take if world.name.now != file => At::Ended,
             At::Take => {
                 if self.flaw != Flaw::NameIsNotSynced {
@@ -423,7 +423,7 @@ impl Machine {
         let Ok(state) = self.state(&world.file(n).steps) else { return At::Ended };
         let finished = |told| At::Write(Step::Finished { at: now, told });
         let running = At::Write(Step::Running { at: now, boot: world.boot });
-        // judged again as of today, and not before it was received
+        // judged again by the time now, and not before it was received
         let today = Time::from_unix(TIMES[now]).max(state.received);
         let expired = today > Time::from_unix(TIMES[0]);
         match state.next(Time::from_unix(TIMES[now]), &world.boot.to_string()) {
@@ -484,7 +484,7 @@ impl Machine {
                 world.name.now = None;
                 Prune::Rmdir
             }
-            // somebody gave a claim its name meanwhile
+            // a claim was given its name in the meantime
             Prune::Rmdir if world.name.now.is_some() => Prune::Ended,
             Prune::Rmdir => {
                 world.bucket.now = false;
@@ -501,7 +501,7 @@ impl Machine {
         world.collect();
     }
 
-    /// Everybody is gone; the next boot.
+    /// Ends every process, and boots again.
     fn boot(world: &mut World) {
         for n in 0..world.processes.len() {
             world.end(n);
@@ -511,7 +511,7 @@ impl Machine {
         world.collect();
     }
 
-    /// What one resume, left in peace, makes of it.
+    /// What one resume that nothing disturbs makes of it.
     fn settle(&self, world: &World) -> World {
         let mut world = world.clone();
         world.processes[RESUME].at = At::Open;
@@ -521,7 +521,7 @@ impl Machine {
         world
     }
 
-    /// Promise 3: once nobody is at work, one resume is enough for everything that was accepted or run.
+    /// Promise 3: once no process is at work, one resume is enough for everything that was accepted or run.
     fn is_answered_in_the_end(&self, world: &World) -> bool {
         if !world.is_quiet() {
             return true;
@@ -582,7 +582,7 @@ impl World {
         (0..self.processes.len()).all(|n| self.is_idle(n)) && self.prune == Prune::Ended
     }
 
-    /// Files that nobody has open and that have no name are gone.
+    /// Removes files that no process has open and that have no name.
     fn collect(&mut self) {
         for file in 0..INODES {
             let open = self.processes.iter().any(|process| process.file == Some(file));
@@ -592,7 +592,7 @@ impl World {
         }
     }
 
-    /// The same world in one way of writing it: the deliveries in order, the files in the order of who refers to them.
+    /// The same world in one canonical form: the deliveries in order, the files in the order of what refers to them.
     fn tidy(&mut self) {
         self.collect();
         let [first, second] = DELIVERIES.map(|n| (self.processes[n].at, self.processes[n].file));
@@ -854,7 +854,7 @@ const NOTHING: Budget = Budget {
     ticks: 0,
     steps_back: 0,
 };
-/// Much at once, within the window.
+/// Many things at once, within the window.
 const CRASHES: Budget =
     Budget { deliveries: 3, resumes: 1, kills: 1, cuts: 1, reboots: 1, refusals: 1, ..NOTHING };
 /// Requests and answers that get old.

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 const VECTORS: &str = include_str!("../docs/vectors.json");
 const PROTOCOL: &str = include_str!("../docs/protocol.md");
-/// What a vector may expect beside `verified`: the refusals that octets alone decide.
+/// What a vector may expect besides `verified`: the refusals that the octets alone decide.
 const REFUSALS: [Refusal; 6] = [
     Refusal::Damaged,
     Refusal::Form,
@@ -277,7 +277,7 @@ fn the_sizes_in_the_protocol_are_those_of_the_vectors() {
     assert_eq!(rows, 14);
 }
 
-/// What stands between `fence` and the next one.
+/// The text between `fence` and the next one.
 fn block(fence: &str) -> &'static str {
     let (_, rest) = PROTOCOL.split_once(fence).expect("the fence");
     rest.split_once("```").expect("its end").0

@@ -5,7 +5,7 @@
 #
 #     sievec /etc/dovecot/sieve/netsysrq.sieve
 #
-# Without that it works, with two errors in Dovecot's log for each mail.
+# It works without that too, but with two errors in Dovecot's log for each mail.
 #
 # What becomes of a mail:
 #
@@ -16,7 +16,7 @@
 #     anything else, killed, not installed   goes on to the user's script      is ordinary mail
 #     longer than the time limit             ends it, goes on likewise         is ordinary mail
 #
-# Sieve cannot put a mail off. A request that meets a full disk or a broken configuration is therefore in the inbox,
+# Sieve cannot defer a mail. A request that meets a full disk or a broken configuration therefore ends up in the inbox,
 # not in the queue, and nobody runs it: mend that, and send it again, or "netsysrq-mail deliver < mail" as that user.
 require "vnd.dovecot.execute";
 

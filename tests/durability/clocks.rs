@@ -1,5 +1,5 @@
-//! Clocks that are wrong, that jump, and deliveries that are stopped while hours go by: nothing is forgotten for one
-//! wrong clock, and nothing runs twice.
+//! Clocks that are wrong or jump, and deliveries that are stopped while hours go by: one wrong clock makes nothing
+//! forgotten, and nothing runs twice.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::ground::{Asked, DELIVER, message_ids, now, site, with_sendmail, write
 use crate::strace::{strace, traced};
 use crate::support::{PROGRAM, Ran, Site, eventually, libfaketime, missing, run};
 
-/// Another clock for the program alone: what it starts has a cleared environment, and the right one.
+/// Another clock for the program alone: what it starts has a cleared environment, and so the right clock.
 struct Clock {
     library: PathBuf,
 }
@@ -63,7 +63,7 @@ impl Clock {
 
 const HOUR: u64 = 3600;
 
-/// A request signed by a clock that is so many seconds ahead of ours, or behind it.
+/// A request signed by a clock that is this many seconds ahead of ours, or behind it.
 fn signed(site: &Site, ahead: i64, ttl: u64) -> Asked {
     let at = Time::from_unix(now().unix().saturating_add_signed(ahead));
     Asked::at(site, at, Duration::from_secs(ttl), &["count"])
@@ -90,7 +90,7 @@ fn jobs(site: &Site) -> usize {
     buckets.map(|bucket| fs::read_dir(bucket.unwrap().path()).unwrap().count()).sum()
 }
 
-/// It was run and answered, and neither happens again.
+/// It was run once and answered once, and neither happens again.
 fn is_over(site: &Site, asked: &Asked, runs: usize) {
     assert_eq!(asked.runs(site), runs);
     let answers = asked.answers(site);
@@ -309,7 +309,7 @@ impl Drop for Stopped {
     }
 }
 
-/// The calls of a claim, after each of which a delivery is stopped.
+/// The calls of a claim; a delivery is stopped after each of them.
 const CLAIM: [(&str, usize); 8] = [
     ("flock", 2),
     ("write", 1),
@@ -341,7 +341,7 @@ fn a_delivery_stopped_anywhere_for_hours_runs_nothing_twice() {
                 assert_eq!(ran.status, i32::from(named), "{what}: {ran:?}");
                 assert_eq!(asked.runs(&site), usize::from(!named), "{what}: it has the lock");
             }
-            // five hours later both clocks agree on that
+            // five hours later, which both clocks agree on
             let later = signed(&site, 5 * 3600, HOUR);
             assert_eq!(clock.deliver(&site, "+5h", &later).status, 0, "{what}");
             assert_eq!((later.runs(&site), number(&site, "seen")), (1, later.issued.unix()));
@@ -359,7 +359,7 @@ fn a_delivery_stopped_anywhere_for_hours_runs_nothing_twice() {
                 assert_eq!(clock.deliver(&site, time, &asked).status, 1, "{what}");
             }
             assert!(asked.runs(&site) <= 1, "{what}: it ran twice");
-            // five hours later by both clocks it is too late to be begun; what is forgotten is answered by nobody
+            // five hours later, by both clocks, it is too late to begin; what is forgotten is not answered
             let too_old = !twin && ran.stderr.contains("too-old");
             let (answers, runs) = (asked.answers(&site), asked.runs(&site));
             assert!(
@@ -396,13 +396,13 @@ fn a_claim_made_too_late_is_answered_and_never_run() {
     fs::create_dir(site.path("answers")).unwrap();
     let resumed = site.tool(&["resume", "--wait"]);
     assert_eq!(asked.runs(&site), 1, "it ran twice: {resumed:?}");
-    // it might be one that was accepted a month ago and never answered, so it is told what is known
+    // it might have been accepted a month ago and never answered, so its holder is told what is known
     let [second] = &asked.answers(&site)[..] else { panic!("no word of the late claim") };
     let unavailable = "unavailable: expired before the oldest nonce";
     assert!(second.contains(unavailable) && !first.contains(unavailable), "{second}");
 }
 
-/// Nothing runs twice, and the requests that come after it are not refused.
+/// Nothing runs twice, and later requests are not refused.
 #[test]
 fn a_clock_that_jumps_during_a_delivery_does_no_harm() {
     let (Some(clock), Some(strace)) = (Clock::new(), strace()) else { return };
@@ -438,7 +438,7 @@ fn a_clock_that_jumps_during_a_delivery_does_no_harm() {
 
 // ---------------------------------------------------------------- forgetting
 
-/// From then on replays are too old.
+/// From then on, replays are refused as too old.
 #[test]
 fn the_low_water_mark_is_synced_before_anything_is_removed() {
     let Some(strace) = strace() else { return };
@@ -510,7 +510,7 @@ fn a_debt_made_during_a_prune_is_not_forgotten() {
     let site = with_sendmail();
     forget_soon(&site);
     site.write("mode", "ok");
-    // one that is over makes the bucket; a second one of the same hour comes while it is looked through
+    // a finished one makes the bucket; another of the same hour comes while the bucket is searched
     let issued = Time::from_unix((now().unix() / HOUR - 4) * HOUR);
     let ask = || Asked::at(&site, issued, Duration::from_secs(1800), &["count"]);
     let (old, late) = (ask(), ask());
@@ -534,7 +534,7 @@ fn a_debt_made_during_a_prune_is_not_forgotten() {
     }
     site.tool(&["resume", "--wait"]);
     let answered = site.answers().concat().contains(&late.cti());
-    assert!(answered, "its answer was owed, and its job is gone");
+    assert!(answered, "its answer was owed, and its job was forgotten");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Crash points: each of our processes is killed at every system call that changes the world, and at random times
-//! under load. Then the mail comes again, or the machine is started anew, and `resume` is run. Nothing is done twice,
+//! under load. Then the mail comes again, or the machine is rebooted, and `resume` is run. Nothing is done twice,
 //! and everybody whose request was claimed is answered.
 //!
 //! strace(1) kills: a signal that it injects is delivered on entering the call, so the call itself is not done. It
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// How it ends where nothing interferes.
+    /// How it ends if nothing interferes.
     fn end(self) -> End {
         match self {
             Self::Before | Self::Command => End::Exited(0),
@@ -84,12 +84,12 @@ impl Kind {
     }
 }
 
-/// Whom strace kills.
+/// The process that strace kills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     /// The first delivery.
     Deliver,
-    /// A delivery and everybody whom it starts: whoever of them comes to the call, so it may be several.
+    /// A delivery and everything that it starts: each of them that comes to the call, so it may be several.
     Family,
     /// The second delivery of a request that was claimed and not started.
     Redeliver,
@@ -124,7 +124,7 @@ impl Victim {
         matches!(self, Self::Family | Self::Stage)
     }
 
-    /// Whether somebody may live on who carries the job to its end.
+    /// Whether a process may survive that carries the job to its end.
     fn leaves_survivors(self, mode: Mode) -> bool {
         let detaches = matches!(self, Self::Deliver | Self::Redeliver | Self::Resume);
         self.is_tree() || (detaches && mode == Mode::Detached)
@@ -175,7 +175,7 @@ impl Ground {
         Asked::at(&self.site, issued, Duration::from_secs(30), kind.words())
     }
 
-    /// Runs the program under strace; with `kill`, SIGKILLs whoever enters that call for the nth time.
+    /// Runs the program under strace; with `kill`, SIGKILLs the process that enters that call for the nth time.
     fn trace(&self, mut traced: Traced, kill: Option<(&str, usize)>) -> Trace {
         let output = self.site.path("trace");
         let mut command = in_boot("/usr/bin/strace", traced.boot.as_deref());
@@ -207,7 +207,7 @@ impl Ground {
         Trace { killed, main: status.signal(), text }
     }
 
-    /// Leaves a request claimed, and its runner dead before it was born.
+    /// Leaves a request claimed, and its delivery dead before it could start a runner.
     fn claimed(&self, asked: &Asked) {
         let traced = Traced::deliver(self, asked, Mode::Detached, true);
         let trace = self.trace(traced, Some((BIRTHS, 1)));
@@ -225,9 +225,9 @@ impl Ground {
         assert!(state.started.is_some() && state.finished.is_none(), "{state:?}");
     }
 
-    /// Puts the scene up for a victim, and says what is to be traced.
+    /// Sets the scene for a victim, and returns what to trace.
     fn scene(&self, kind: Kind, mode: Mode, victim: Victim, asked: &Asked) -> Traced {
-        // a claim notes the time only if it is news
+        // a claim notes the time only if it is newer
         write_seen(&self.site, 0);
         if kind == Kind::Keys {
             fs::write(self.site.path("trigger"), "").unwrap();
@@ -313,7 +313,7 @@ struct Trace {
     text: String,
 }
 
-/// Reads a trace: which calls of the victim change the world, and the how manieth of their name they are.
+/// Reads a trace: the calls of the victim that change the world, each counted among those of its name.
 fn calls(trace: &str, victim: Victim) -> Vec<(String, usize)> {
     #[derive(Default)]
     struct Process {
@@ -357,7 +357,7 @@ fn calls(trace: &str, victim: Victim) -> Vec<(String, usize)> {
             all.into_iter().collect()
         }
         Victim::Stage => {
-            // strace counts in each process: only what nobody else comes to hits the stage alone
+            // strace counts per process: only a count that no other process reaches hits the stage alone
             let others = |call: &str| {
                 let others = processes.iter().filter(|(_, process)| !process.is_stage);
                 others.filter_map(|(_, process)| process.counts.get(call)).max().copied()
@@ -394,16 +394,16 @@ fn changes_the_world(call: &str, arguments: &str) -> bool {
 struct Struck {
     asked: Asked,
     about: String,
-    /// Who was killed, if that is known.
+    /// The process that was killed, if that is known.
     victim: Option<Victim>,
-    /// Whether the request was claimed at the kill, and whether it was begun.
+    /// Whether the request was claimed at the kill, and whether it had begun.
     at_kill: &'static str,
     state: State,
     /// What was pressed, where keys were asked for.
     pressed: Option<String>,
 }
 
-/// Kills at one point, lets the rest happen, and says what is wrong at once.
+/// Kills at one point, lets the rest happen, and notes what is wrong at once.
 fn strike(ground: &Ground, kind: Kind, mode: Mode, point: &Point, faults: &mut Faults) -> Struck {
     let asked = ground.ask(kind);
     let traced = ground.scene(kind, mode, point.victim, &asked);
@@ -474,7 +474,7 @@ fn plain(end: &End) -> End {
     }
 }
 
-/// How a request may end that was left so.
+/// How a request that was left like this may end.
 fn ends(kind: Kind, mode: Mode, point: &Point, crash: Option<&State>) -> Vec<End> {
     let (full, not_started) = (kind.end(), End::NotStarted(String::new()));
     let back = if kind.is_announced() { End::Back(Duration::ZERO) } else { End::Unknown };
@@ -561,7 +561,7 @@ fn mails(ground: &Ground) -> BTreeMap<(String, String), Vec<String>> {
     for entry in fs::read_dir(ground.site.path("answers")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        // what a dead process left aside is no mail
+        // a file that a dead process left unfinished is not a mail
         let Some(name) = name.strip_suffix(".eml").filter(|name| !name.starts_with('.')) else {
             continue;
         };
@@ -707,7 +707,7 @@ fn survive(kind: Kind, mode: Mode) {
         counts.push(format!("{victim:?} {}", found.len()));
         for (call, nth) in found {
             let afters = match () {
-                // a boot that is over does not come back
+                // a boot that has ended does not come back
                 () if victim == Victim::ResumeBack => &[After::Rebooted][..],
                 () if long() => &After::ALL[..],
                 () => &After::ALL[points.len() % 4..][..1],
@@ -848,7 +848,7 @@ fn a_reboot_killed_after_its_last_key_is_pressed_once() {
 
 // ---------------------------------------------------------------- random kills
 
-/// Numbers that can be had again: splitmix64 (Steele, Lea, Flood, 2014).
+/// Reproducible random numbers: splitmix64 (Steele, Lea, Flood, 2014).
 struct Dice(u64);
 
 impl Dice {
@@ -860,7 +860,7 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % sides
     }
 
-    /// Pauses for up to so long.
+    /// Pauses for at most this long.
     fn wait(&mut self, most: Duration) {
         let most = u64::try_from(most.as_micros()).unwrap().max(1);
         thread::sleep(Duration::from_micros(self.throw(most)));
@@ -888,7 +888,7 @@ fn is_ours(pid: Pid) -> bool {
 fn kill_one(ground: &Ground, word: &str) -> bool {
     let (root, word) = (ground.site.root().display().to_string(), format!(" {word}"));
     for (pid, _) in processes().iter().filter(|(_, words)| words.contains(&root)) {
-        // the descriptor first: what is looked at after that is what is killed
+        // the descriptor first, so that what is examined is what is killed
         let Ok(handle) = pidfd_open(*pid, PidfdFlags::empty()) else { continue };
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
@@ -906,7 +906,7 @@ fn start(ground: &Ground, words: &[String], stdin: File) -> Child {
     command.args(words).process_group(0).current_dir(ground.site.root()).spawn().unwrap()
 }
 
-/// Lets a child of ours live for a random time; whether it was killed.
+/// Lets a child of ours live for a random time. Returns whether it was killed.
 fn end(mut child: Child, dice: &mut Dice, most: Duration) -> bool {
     let begun = Instant::now();
     let span = Duration::from_micros(dice.throw(u64::try_from(most.as_micros()).unwrap().max(1)));
@@ -921,8 +921,8 @@ fn end(mut child: Child, dice: &mut Dice, most: Duration) -> bool {
     false
 }
 
-/// How long a delivery is let live at most: it follows a machine that is now fast and now slow, so that about half of
-/// them are killed.
+/// How long a delivery may live at most: it adapts to a machine that is at times fast and at times slow, so that about
+/// half of them are killed.
 struct Pace(AtomicU64);
 
 impl Pace {
@@ -1007,7 +1007,7 @@ fn random_kills_under_load_run_nothing_twice_and_answer_everybody() {
                 let mode = [Mode::Wait, Mode::Detached][usize::try_from(dice.throw(2)).unwrap()];
                 let child = start(&ground, &ground.resume_words(mode), null());
                 let most = pace.most();
-                // with thousands of jobs, to read them all takes its time
+                // with thousands of jobs, reading them all takes a while
                 let patience = [most, most * 20][usize::try_from(dice.throw(2)).unwrap()];
                 kill(3, end(child, &mut dice, patience));
                 dice.wait(most);

@@ -1,5 +1,5 @@
 //! What a disk, a kernel and a mail system refuse, call by call: no run without a durable claim, "try again" only
-//! before it, a line in the log, and the answer once the fault is gone.
+//! before it, a line in the log, and the answer once the fault is mended.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -53,7 +53,7 @@ fn errors(call: &str) -> &'static [&'static str] {
     }
 }
 
-/// What a disk or a process may be out of from one call on.
+/// What a disk or a process may run out of, from one call on.
 const REGIMES: [(&str, &[&str]); 4] = [
     ("ENOSPC", &["write", "pwrite64", "mkdir", "fallocate", "renameat2", "renameat"]),
     (
@@ -64,7 +64,7 @@ const REGIMES: [(&str, &[&str]); 4] = [
     ("EMFILE", &["openat", "pipe2", "pidfd_open"]),
 ];
 
-/// The calls of a good run, from the first that touches the state directory on: name, how many so far of that name.
+/// The calls of a good run, from the first that touches the state directory: name, and number among those of that name.
 fn points(site: &Site, calls: &[String]) -> Vec<(String, usize)> {
     let state = site.path("state").display().to_string();
     let (mut counts, mut points, mut begun) = (BTreeMap::new(), Vec::new(), false);
@@ -82,7 +82,7 @@ fn points(site: &Site, calls: &[String]) -> Vec<(String, usize)> {
     points
 }
 
-/// Which program is to meet a fault.
+/// The program that meets a fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Whom {
     /// A delivery with --wait, of a new request.
@@ -91,7 +91,7 @@ enum Whom {
     Resume,
 }
 
-/// Of what changes the world every point, with the first error and one more in turn; of what reads every third.
+/// Every point of calls that change the world, with the first error and one more in turn; every third of reads.
 fn in_short_run(call: &str, point: usize, error: usize) -> bool {
     let count = errors(call).len();
     match call {
@@ -217,7 +217,7 @@ impl Sweep {
             wrong.push("status 75, and it ran".to_owned());
         }
         let log = traced.log();
-        // a disk that cannot be read is not a journal that is damaged
+        // a disk that cannot be read does not mean a damaged journal
         let honest = |line: &String| {
             let about = line.contains(&asked.cti()) && !line.starts_with("accepted");
             (about && !line.starts_with("damaged")) || line.starts_with("not-resumed")
@@ -233,7 +233,7 @@ impl Sweep {
         wrong
     }
 
-    /// What must come of it once the fault is gone, by a second delivery or by resume.
+    /// What must come of it once the fault is mended, by a second delivery or by resume.
     fn judge_recovery(&self, asked: &Asked) -> Vec<String> {
         let site = &self.site;
         let mut wrong = Vec::new();
@@ -474,7 +474,7 @@ fn a_spent_quota_is_treated_like_a_full_disk() {
     let claimed = traced(&site, &strace, &options, &DELIVER, &asked.mail).ran;
     assert_eq!(claimed.status, 0, "{claimed:?}");
     assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
-    // an answer goes without its output; the time is noted only if it is news
+    // an answer leaves without its output; the time is noted only if it is newer
     write_seen(&site, now().after(Duration::from_secs(60)).unix());
     let asked = Asked::new(&site, &["large"]);
     let options =
@@ -488,7 +488,7 @@ fn a_spent_quota_is_treated_like_a_full_disk() {
 
 // ---------------------------------------------------------------- a disk that is full
 
-/// Runs a script in a mount namespace of its own, where `state` is a tmpfs of so many blocks and files.
+/// Runs a script in a mount namespace of its own, where `state` is a tmpfs of this many blocks and files.
 fn on_tmpfs(site: &Site, options: &str, script: &str) -> Option<Ran> {
     let unshare = needed("unshare")?;
     let able =
@@ -612,7 +612,7 @@ give one
     assert_eq!((site.read("runs").lines().count(), site.answers().len()), (1, 1));
 }
 
-/// The reserve gives its inodes up.
+/// The reserve gives up its inodes.
 #[test]
 fn a_disk_out_of_inodes_still_takes_a_request() {
     let site = unmade();
@@ -709,7 +709,7 @@ fn a_notice_that_hangs_delays_a_command_by_ten_seconds() {
     assert_eq!((asked.runs(&site), site.answers().len()), (1, 1), "the result alone");
 }
 
-/// What was claimed before is answered once it is back.
+/// What was claimed before is answered once the mail system is back.
 #[test]
 fn without_its_sendmail_the_program_defers_and_answers_later() {
     let site = with_sendmail();
@@ -891,7 +891,7 @@ fn an_answer_nobody_takes_for_five_days_is_given_up() {
             Record::Running { at: begun, boot: boot() },
             Record::Finished { at: begun, end: End::Exited(0), duration: None, mail },
         ];
-        // as often as it would have been tried by then, and due again
+        // tried as often as it would have been by then, and due again
         for hours in (0..age / 3600 - 6).step_by(6) {
             records.push(Record::Tried { at: begun.after(Duration::from_secs(hours * 3600)) });
         }
@@ -949,7 +949,7 @@ fn a_truncated_job_runs_only_if_its_start_is_lost() {
         site.tool(&["resume", "--wait"]);
         let state = asked.state(&site);
         let end = state.as_ref().and_then(|state| state.finished.as_ref()).map(|f| f.end.clone());
-        // a line that lacks nothing but its end did happen
+        // a line that lacks only its line end did happen
         let expected = match cut {
             _ if cut < claim => None,
             _ if cut < start => Some(End::Exited(0)),
@@ -976,7 +976,7 @@ fn a_job_with_a_flipped_bit_runs_nothing_else() {
     let claim = whole.iter().position(|c| *c == b'\n').unwrap() + 1;
     let start = claim + whole[claim..].iter().position(|c| *c == b'\n').unwrap() + 1;
     let (mut cases, mut wrong) = (0, Vec::new());
-    // the claim alone, what was begun, and what is over; the last two have run already
+    // claimed only, begun, and ended; the last two have run already
     for (kept, ran_before, step) in [(claim, 0, 7), (start, 1, 11), (whole.len(), 1, 61)] {
         let step = if long() { 1 } else { step };
         for bit in (0..kept * 8).step_by(step) {
@@ -1037,7 +1037,7 @@ fn a_damaged_job_is_left_alone_and_logged_each_time() {
     let asked = Asked::new(&site, &["count"]);
     let claim = asked.claimed(now()).to_line();
     let options = ["-etrace=sendto".to_owned()];
-    // no journal, and one with the hole that lost power makes
+    // not a journal, and one with the hole that a power cut makes
     for octets in ["x\n".to_owned(), format!("{claim}{}\n", "\0".repeat(30))] {
         asked.write(&site, octets.as_bytes());
         for _ in 0..2 {

@@ -70,7 +70,7 @@ answer = "before"
 }
 
 /// A site that answers through a program; the file `mode` says how it behaves, `calls` how often it was called. One that
-/// is `held` waits until `go` is there, and for some 20 seconds at most.
+/// is `held` waits until `go` is there, but at most about 20 seconds.
 pub(crate) fn with_sendmail() -> Site {
     let site = site();
     let root = site.root().display().to_string();
@@ -214,7 +214,7 @@ impl Asked {
         file.write_all(octets).unwrap();
     }
 
-    /// Makes the last vain try of its answer a minute and more older than it is.
+    /// Makes the last failed try of its answer older than it is, by `age`.
     pub(crate) fn age_last_try(&self, site: &Site, age: Duration) {
         let text = fs::read_to_string(self.job(site)).unwrap();
         let (_, last) = self.state(site).unwrap().tried.expect("there was a try");
@@ -253,7 +253,7 @@ pub(crate) enum Mode {
     Wait,
 }
 
-/// A site on a machine that can be started again.
+/// A site on a machine that can be rebooted.
 pub(crate) struct Ground {
     pub(crate) site: Site,
     boots: AtomicU64,
@@ -310,7 +310,7 @@ impl Ground {
         command.status().unwrap().code().unwrap_or(-1)
     }
 
-    /// Resumes until a request is over.
+    /// Resumes until a request has come to its end.
     pub(crate) fn resume_to_the_end(&self, asked: &Asked, boot: Option<&Path>) -> State {
         let mut over = None;
         eventually(&format!("{} is over", asked.name), || {

@@ -51,7 +51,7 @@ struct FileSystem {
 /// Commits only when told to.
 const JOURNALLED: FileSystem =
     FileSystem { name: "ext4", features: "has_journal", options: "rw,commit=900", kernel: "stock" };
-/// Nothing is in order but what is synced. Not for Linux 6.1, whose fsync of a directory does not flush the disk here.
+/// Orders nothing that is not synced. Not for Linux 6.1, whose fsync of a directory does not flush the disk here.
 const UNJOURNALLED: FileSystem = FileSystem {
     name: "ext4 without a journal",
     features: "^has_journal",
@@ -217,7 +217,7 @@ answer = "before"
         let before = self.make();
         let disks = self.run(scenario, self.system.options, vec![before.clone()]);
         let mut events = disks.events();
-        // what the end of the guest flushes is not the program's doing
+        // what the guest's end flushes, the program has not
         let is_end = |event: &Event| notes(std::slice::from_ref(event)) == ["end"];
         let end = events.iter().position(is_end).unwrap();
         events.truncate(end + 1);
@@ -230,7 +230,7 @@ answer = "before"
         fs::write(&path, image).unwrap();
         let mended = Command::new(needed("e2fsck").unwrap()).arg("-fy").arg(&path).output();
         let mended = mended.unwrap();
-        // 1: it was not as it should be, and is now
+        // 1: there were errors, and they are corrected
         assert!(matches!(mended.status.code(), Some(0..=3)), "{mended:?}");
         fs::create_dir(&tree).unwrap();
         let dumped = Command::new(needed("debugfs").unwrap())
@@ -294,7 +294,7 @@ impl Recovered {
         recovered
     }
 
-    /// What the world had seen by then, and this does not know of; and what is wrong anyhow.
+    /// What the world had seen by then and this disk does not have, and whatever else is wrong.
     fn faults(&self, seen: &[String]) -> Vec<String> {
         let mut faults: Vec<String> = self.damaged.clone();
         faults.extend(self.missing.iter().map(|part| format!("init had made it: {part}")));
@@ -339,7 +339,7 @@ fn request_of(state: &State) -> String {
     REQUESTS.into_iter().find(word).unwrap()[1].to_owned()
 }
 
-/// Cuts the power everywhere. Says what was lost, by cut.
+/// Cuts the power everywhere. Returns what was lost, by cut.
 fn lost(guest: &Guest, recording: &Recording, cuts: &[Cut]) -> Vec<(usize, Vec<String>)> {
     let worker = |first: usize| {
         let mut lost = Vec::new();

@@ -46,7 +46,7 @@ fn a_thousand_deliveries_of_a_hundred_requests_run_each_once() {
                         if n >= 1000 {
                             return;
                         }
-                        // ten neighbours are one request, so that they meet; half of them wait
+                        // ten in a row are one request, so that they meet; half of them wait
                         let asked = &asked[n / 10];
                         let status = match n % 2 {
                             0 => deliver_detached(&site, asked),
@@ -113,7 +113,7 @@ fn the_next_delivery_resumes_a_killed_runner_and_repeats_nothing() {
     assert_eq!((asked.runs(&site), asked.answers(&site).len()), (1, 1));
 }
 
-/// Where a program that meets a job of somebody else may be held up: from its first call about that job on.
+/// The calls at which a program that meets another's job may be held up: from its first call about that job on.
 fn meeting(site: &Site, strace: &PathBuf, words: &[&str], asked: &Asked) -> Vec<(String, usize)> {
     let options = ["-etrace=file,desc".to_owned()];
     let calls = traced(site, strace, &options, words, &asked.mail).calls;
@@ -155,7 +155,7 @@ fn a_program_held_up_anywhere_takes_nothing_from_the_journal() {
                     let (site, asked) = begun();
                     let options = [format!("-einject={call}:delay_enter=4s:when={nth}")];
                     traced(&site, strace, &options, words, &asked.mail);
-                    // on a slow machine the runner is still at it
+                    // on a slow machine the runner is still working
                     let what = format!("{words:?} at {call} {nth}: it is answered");
                     eventually(&what, || is_answered(&site, &asked));
                     assert_eq!(asked.runs(&site), 1, "{words:?} at {call} {nth}");

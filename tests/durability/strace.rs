@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{PROGRAM, Ran, Site, missing, needed, run};
 
-/// strace, if it is there and may trace.
+/// strace, if it is installed and may trace.
 pub(crate) fn strace() -> Option<PathBuf> {
     let strace = needed("strace")?;
     let tried = run(Command::new(&strace).args(["-o", "/dev/null", "/bin/true"]), b"");
@@ -39,7 +39,7 @@ impl Traced {
         self.calls.iter().position(|call| call.contains("(INJECTED)"))
     }
 
-    /// Whether the claim was on the disk for sure before anything failed.
+    /// Whether the claim was certainly on the disk before anything failed.
     pub(crate) fn was_durable(&self) -> bool {
         let before = &self.calls[..self.fault().unwrap_or(self.calls.len())];
         let named = before.iter().position(|call| {
@@ -52,7 +52,7 @@ impl Traced {
     }
 }
 
-/// Runs the program under strace; `options` say what to inject and whom to follow.
+/// Runs the program under strace; `options` say what to inject and which processes to follow.
 pub(crate) fn traced(
     site: &Site,
     strace: &PathBuf,

@@ -474,7 +474,7 @@ def little(octets_):
 
 
 def with_r_of_mixed_order(to_sign):
-    """Good for who multiplies the equation by 8, and no signature to everybody else."""
+    """Good for a verifier that multiplies the equation by 8, and a bad signature to all others."""
     wide = hashlib.sha512(EXAMPLE).digest()
     scalar = little(wide[:32]) & (1 << 254) - 8 | 1 << 254
     assert compressed(times(scalar, BASE)) == point_of(EXAMPLE)
@@ -544,13 +544,13 @@ WRONG_SIGNATURES = {
 
 
 def wrong_signatures():
-    """(name, octets): every form is right, and the holder of the key did not make it."""
+    """(name, octets): every form is right, but the holder of the key did not make it."""
     for name, make in WRONG_SIGNATURES.items():
         yield name, make(payload_of(name))
 
 
 def wrong_keys():
-    """(name, expect, octets): form and signature are right, the key is not one for it."""
+    """(name, expect, octets): form and signature are right, but not the key that the kid names."""
     names = {
         "kid_unknown": "nobody",
         "kid_in_capitals": "EXAMPLE",
@@ -586,7 +586,7 @@ def wrong_keys():
 
 
 def requests():
-    """(name, kid, alg, changes): what is not changed is a plain request."""
+    """(name, kid, alg, changes): what changes in a plain request."""
     arguments = [
         "note",
         "",
@@ -809,7 +809,7 @@ def cwt_takes(cose, aad):
 
 
 def reordered():
-    """Good requests whose maps are in another order than the one that we write."""
+    """Good requests whose maps are in an order other than the one that we write."""
     name = "claims_in_reverse_order"
     payload = whole([*reversed(plain(name).values())])
     yield verified(name, "request", "example", sign1(payload), "example_ed25519.pub")

@@ -6,7 +6,7 @@ use crate::outcomes::mail;
 use crate::support::eventually;
 use crate::ways::{Way, exim, opensmtpd, postfix, send_by_smtp};
 
-/// The envelope sender with which a mail left that was given to sendmail with this `-f`, and sendmail's status.
+/// The envelope sender of a mail that was handed to sendmail with this `-f`, and sendmail's status.
 fn sent_from(machine: &Machine, user: &str, sender: &str) -> (i32, Option<String>) {
     let before = machine.sunk().len();
     let sendmail = ["/usr/sbin/sendmail", "-i", "-f", sender, "--", HOLDER];
@@ -48,7 +48,7 @@ fn both_spellings_are_the_null_sender_to_opensmtpd() {
     }
 }
 
-/// Its sendmail says 75 and keeps the mail all the same: it would be answered twice, if it were sent again.
+/// Its sendmail says 75 and keeps the mail all the same: sending it again would answer twice.
 #[test]
 fn opensmtpd_while_down_keeps_mail_of_one_spelling_only() {
     let way = &opensmtpd::MDA;
@@ -111,7 +111,7 @@ fn answers_in(machine: &Machine, user: &str) -> usize {
     machine.shell(&mailbox).matches("\nSubject: mx answers phone").count()
 }
 
-/// What is in the mailbox of the one who has the filter.
+/// What is in the mailbox of the filter's user.
 fn nothing_came_back(machine: &Machine, _: &Host<'_>) {
     assert_eq!(machine.read("/var/mail/alice"), "");
 }

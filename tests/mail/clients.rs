@@ -1,5 +1,5 @@
-//! What people and programs write mails with, the real ones: what each makes of a request is found, run once and
-//! answered once.
+//! The real clients and libraries that people and programs write mails with: a request in the form that each gives it
+//! is found, run once and answered once.
 //!
 //! A driver (`clients/drivers`) has one client write one letter, in the client's own ways, from the files in its working
 //! directory (`clients/letters.rs`). The mails as they arrived are left in `target/clients`.
@@ -25,7 +25,7 @@ struct Client {
     name: &'static str,
     /// The driver and what it is called with before the style.
     driver: &'static [&'static str],
-    /// Settings in which it writes differently; all letters are written in the first.
+    /// Settings under which it writes differently; all letters are written in the first.
     styles: &'static [&'static str],
     can: &'static [Ability],
     /// Letters that it cannot write for a reason of its own.
@@ -79,7 +79,7 @@ clients! {
     alpine_requests_are_found_run_once_and_answered =
         client("alpine", &["alpine.sh"], &["plain", "unflowed"])
             .can(&[Attach, Answer])
-            // a long Subject beyond ASCII corrupts its heap at times: glibc ends it
+            // a long Subject beyond ASCII at times corrupts its heap, and glibc ends it
             .cannot(&["forward attached", "in the subject behind umlauts"]);
     aerc_requests_are_found_run_once_and_answered =
         client("aerc", &["aerc.sh"], &["plain"]).can(&[Attach, Answer]);
@@ -139,7 +139,7 @@ pub(crate) struct Written {
     pub(crate) requests: Vec<(String, String)>,
     /// The request that had been run before.
     pub(crate) spent: String,
-    /// How many letters that one stands in, too.
+    /// How many letters quote that one too.
     pub(crate) with_spent: usize,
 }
 

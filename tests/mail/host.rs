@@ -15,10 +15,10 @@ use crate::support::{PROGRAM, eventually, run};
 
 /// Where the program is.
 pub(crate) const INSTALLED: &str = "/usr/bin/netsysrq-mail";
-/// Who is answered.
+/// The address that answers go to.
 pub(crate) const HOLDER: &str = "alice@example.com";
 
-/// How long mails that have been sent may take to be run and answered.
+/// How long the requests in mails that were sent may take to be run and answered.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Host<'a> {
@@ -28,7 +28,7 @@ pub(crate) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Installs the program, and makes key, configuration and spool for `user`. `restart` is what restarts the mail
+    /// Installs the program, and makes key, configuration and spool for `user`. `restart` restarts the mail
     /// system, as root.
     pub(crate) fn set_up(machine: &'a Machine, user: &'static str, restart: &[&str]) -> Self {
         let host = Self { machine, user, keys: TempDir::with_prefix("netsysrq-keys-").unwrap() };
@@ -111,7 +111,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         format!("/home/{}", self.user)
     }
 
-    /// Puts the program where mail systems look, whole or not at all: one may be looking.
+    /// Puts the program where mail systems look, whole or not at all, since one may be looking.
     pub(crate) fn install(&self) {
         let aside = format!("{INSTALLED}.new");
         // by a process of its own: a child of another thread would have the copy open for writing (ETXTBSY)
@@ -170,7 +170,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         self.machine.read(&format!("{}/marks", self.home())).lines().count()
     }
 
-    /// Has `mark` write which request it ran for, and takes as many requests as a test may send.
+    /// Has `mark` write which request it ran for, and allows as many requests as a test may send.
     pub(crate) fn tell_requests_apart(&self) {
         let config = self.config().replace("echo ran", "echo $NETSYSRQ_CTI");
         self.write_config(&config.replace("max_ttl = ", "per_hour = 1000\nmax_ttl = "));
@@ -189,7 +189,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         sorted(answers.iter().map(|answer| cti(&answer.mail)))
     }
 
-    /// Waits until so many answers have gone and the mail system holds nothing, or for some time.
+    /// Waits until this many answers have left and the mail system holds nothing, or gives up after some time.
     pub(crate) fn settle(&self, count: usize, holds_mail: fn(&Machine) -> bool) {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE
@@ -204,7 +204,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         fs::write(self.machine.path(&format!("{}/go", self.home())), "").unwrap();
     }
 
-    /// How often the program was called with a mail that had a request in it: by the lines of its log.
+    /// How often the program was called with a mail that had a request in it, by the lines of its log.
     pub(crate) fn calls(&self) -> usize {
         let mut processes: Vec<String> = self
             .machine
@@ -221,7 +221,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         processes.len()
     }
 
-    /// The answers that have left the machine; each went to the holder of the key, from nobody.
+    /// The answers that have left the machine; each went to the holder of the key, from the null sender.
     pub(crate) fn answers(&self) -> Vec<Sunk> {
         let answers: Vec<Sunk> =
             self.machine.sunk().into_iter().filter(|mail| mail.to == HOLDER).collect();
@@ -231,7 +231,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         answers
     }
 
-    /// Waits for this many answers, verifies each, and gives the last one.
+    /// Waits for this many answers, verifies each, and returns the last one.
     pub(crate) fn await_answers(&self, count: usize) -> String {
         eventually(&format!("answer {count}"), || self.answers().len() >= count);
         let answers = self.answers();
@@ -245,7 +245,7 @@ run = ["/bin/bash", "-c", "ls -l /proc/$$/fd; grep Sig /proc/self/status; sh -c 
         self.verify(answer)["output"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// What an answer says, which verifies.
+    /// What an answer says; it must verify.
     fn verify(&self, answer: &str) -> Value {
         let host_key = self.keys.path().join("host.pub");
         let public = format!("{}/.config/netsysrq-mail/host_ed25519.pub", self.home());

@@ -1,4 +1,4 @@
-//! What a mail system leaves in the processes that it starts, and what of it reaches a command of ours: nothing.
+//! What a mail system leaves in the processes that it starts, and that none of it reaches a command of ours.
 
 use crate::host::Host;
 use crate::machine::Machine;
@@ -13,7 +13,7 @@ pub(crate) fn look(way: &Way) -> Option<String> {
     (way.set_up)(&machine);
     let request = mail(&host.sign(&["look"]));
     send_by_smtp(&machine, "somebody@example.org", &[&way.address()], request.as_bytes());
-    // where nothing delivers by itself, this asks it to
+    // where nothing delivers by itself, this has it deliver
     eventually("the mail is taken", || !(way.holds_mail)(&machine));
     let output = host.output_of(&host.await_answers(1));
     Some(output)
@@ -30,7 +30,7 @@ pub(crate) fn sees_nothing_of_the_mail_system(way: &Way) {
     assert_eq!(open, ["0", "1", "2"], "{seen}");
     for set in ["SigBlk:\t", "SigIgn:\t"] {
         let set = u64::from_str_radix(&after(set)[0], 16).unwrap();
-        // of 64 signals the C library keeps 32 and 33 to itself
+        // the C library reserves two of the 64 signals, 32 and 33
         assert_eq!(set & !(3 << 31), 0, "{seen}");
     }
     let environment = seen.lines().skip_while(|line| !line.contains('=')).filter_map(|line| {
@@ -44,7 +44,7 @@ pub(crate) fn sees_nothing_of_the_mail_system(way: &Way) {
     assert_eq!(after("PATH="), ["/usr/sbin:/usr/bin:/sbin:/bin"], "{seen}");
 }
 
-/// LMTP sets both limits of memory, and of time only the one that may be lifted.
+/// LMTP sets both limits on memory, but only the soft one on time.
 #[test]
 fn of_dovecots_limits_a_command_keeps_only_what_cannot_be_lifted() {
     let Some(seen) = look(&dovecot::LMTP) else { return };

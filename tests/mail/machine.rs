@@ -1,4 +1,4 @@
-//! A machine: started from layers, looked into from outside, and gone when it is dropped.
+//! A machine: started from layers, looked into from outside, and ended when it is dropped.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -41,7 +41,7 @@ pub(crate) struct Sunk {
 }
 
 impl Machine {
-    /// Starts a machine of these layers, topmost first. Says loudly that a test is skipped where that cannot be.
+    /// Starts a machine of these layers, topmost first. Says loudly that a test is skipped if it cannot.
     pub(crate) fn start(layers: &[&str]) -> Option<Self> {
         let directory = std::env::var_os("NETSYSRQ_TEST_MACHINES").map(PathBuf::from);
         let Some(directory) = directory else {
@@ -134,14 +134,14 @@ impl Machine {
         self.shell(&format!("chown {user}: {path}"));
     }
 
-    /// Appends an example, as it is, to a file that is there.
+    /// Appends an example, as it is, to an existing file.
     pub(crate) fn append_example(&self, example: &str, path: &str) {
         let mut octets = fs::read(self.path(path)).unwrap();
         octets.extend(fs::read(Path::new(EXAMPLES).join(example)).unwrap());
         self.write(path, &octets);
     }
 
-    /// What was logged to `/dev/log` with this tag, a line an element, without time and priority.
+    /// What was logged to `/dev/log` with this tag, one line per element, without time and priority.
     pub(crate) fn log(&self, tag: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();
         log.iter().filter(|line| line.contains(tag)).cloned().collect()
@@ -152,7 +152,7 @@ impl Machine {
         let entries = fs::read_dir(self.sunk.path()).unwrap();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        // the sink removes one whose client went away
+        // the sink removes a mail whose client went away
         let read = |path: &PathBuf| Sunk::read(&lossy(&fs::read(path).ok()?));
         paths.iter().filter_map(read).collect()
     }
@@ -168,7 +168,7 @@ impl Machine {
         });
     }
 
-    /// Our program loses a line rather than wait, and of ten lines that a busy machine has not read the next is lost: so
+    /// Our program loses a line rather than wait: after ten lines that a busy machine has not read, the next is lost. So
     /// there is room for more, which a socket gets from its network (unix(7), `max_dgram_qlen`).
     fn listen_to_its_log(&self) {
         let path = self.path("/dev/log");

@@ -1,5 +1,5 @@
-//! Every mail system that the project names, really installed and really running, each on a machine of its own: what it
-//! does with each way in which a delivery can end.
+//! Every mail system that the project names, installed and running for real, each on a machine of its own: what it does
+//! with each way in which a delivery can end.
 //!
 //! A machine is a set of namespaces over this system's own files (`machine/`), with Debian's packages in layers and a
 //! network that ends at itself. Nothing in it outlives its test. Needs root.

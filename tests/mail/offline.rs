@@ -30,7 +30,7 @@ impl<'a> Away<'a> {
         Self { way, host }
     }
 
-    /// A mail with a request that was signed so many days ago.
+    /// A mail with a request that was signed this many days ago.
     fn asked(&self, days: u64, ttl: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let issued = Time::from_unix(now - days * DAY).to_string();
@@ -43,7 +43,7 @@ impl<'a> Away<'a> {
         send_by_smtp(self.host.machine, "somebody@example.org", &[&address], mail.as_bytes());
     }
 
-    /// Fetches until nothing waits any more.
+    /// Fetches until nothing is left waiting.
     fn fetch(&self) {
         let machine = self.host.machine;
         eventually("all mail is taken", || !(self.way.holds_mail)(machine));
@@ -84,7 +84,7 @@ fn request_that_has_expired(away: &Away<'_>) {
     assert_eq!((away.host.marks(), away.host.answers().len()), (0, 1));
 }
 
-/// It may have been run by a spool that is no more: nobody is answered, and the log says why.
+/// A spool that no longer exists may have run it: nobody is answered, and the log says why.
 fn request_older_than_the_spool(away: &Away<'_>) {
     away.send(&away.asked(5, "8d"));
     away.fetch();
@@ -104,7 +104,7 @@ fn mail_that_kills_the_program(away: &Away<'_>) {
     );
     away.send(&mail(&"poison, more than a pipe holds\n".repeat(10_000)));
     eventually("it waits before the request", || {
-        // what it comes across may be gone
+        // find may meet a file that has been taken meanwhile
         !host.machine.shell("find /srv/mail -path '*/new/*' || true").is_empty()
     });
     away.send(&away.asked(0, "1h"));

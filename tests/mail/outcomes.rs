@@ -1,5 +1,5 @@
 //! The ways in which a delivery can end, each brought about in any mail system, and what must hold in all of them: a
-//! request is run once and answered, nobody else hears a word, and no mail is lost.
+//! request is run once and answered, nobody else is sent a word, and no mail is lost.
 
 use std::fmt;
 use std::thread;
@@ -13,16 +13,16 @@ use crate::ways::{Way, send_by_smtp};
 
 /// The envelope sender of everything that is sent here.
 const SENDER: &str = "somebody@example.org";
-/// How long a mail system that tries again every second or two is watched before it is said to hold a mail.
+/// How long a mail system that tries again every second or two is watched before it counts as holding a mail.
 const WATCH: Duration = Duration::from_secs(4);
-/// How long a mail system may take for what it has no reason to hold, on a machine that does much else. getmail misses
-/// the end of a child at times, gives it up after three minutes, and takes the mail at the next poll.
+/// How long a mail system may take for what it has no reason to hold, on a machine that is busy with other things. At
+/// times getmail misses the end of a child, gives up on it after three minutes, and takes the mail at the next poll.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 /// What a mail system did with a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is content, and has no copy any more.
+    /// It is satisfied, and keeps no copy.
     Taken,
     /// In the mailbox, for people.
     Inbox,
@@ -53,7 +53,7 @@ pub(crate) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// For a cell of the table: a mail that the page does not call held may take its time.
+    /// For a cell of the table: a mail that the page does not call held is watched for longer.
     pub(crate) fn new(way: &'a Way, machine: &'a Machine, outcome: &str) -> Self {
         let host = Host::set_up(machine, way.user, way.restart);
         (way.set_up)(machine);
@@ -65,13 +65,13 @@ impl<'a> Site<'a> {
         send_by_smtp(self.machine, SENDER, &[&self.way.address()], mail.as_bytes());
     }
 
-    /// Sends a mail that there is no reason to hold, and says what became of it.
+    /// Sends a mail that there is no reason to hold, and returns what became of it.
     fn deliver(&self, mail: &str) -> Fate {
         self.send(mail);
         self.fate_of(mail, PATIENCE)
     }
 
-    /// Waits until the mail system has done with a mail, or has tried for so long.
+    /// Waits until the mail system is done with a mail, or has held it for as long as `patience`.
     fn fate_of(&self, mail: &str, patience: Duration) -> Fate {
         let begun = Instant::now();
         while (self.way.holds_mail)(self.machine) {
@@ -101,14 +101,14 @@ impl<'a> Site<'a> {
         self.machine.shell(find).matches(mail.trim_end()).count()
     }
 
-    /// No octet has left the machine but to the holder of the key.
+    /// No octet has left the machine except to the holder of the key.
     fn assert_silence(&self) {
         let strays: Vec<_> =
             self.machine.sunk().into_iter().filter(|mail| mail.to != HOLDER).collect();
         assert!(strays.is_empty(), "{strays:?}");
     }
 
-    /// What is not for us: people read it, where people read that mailbox.
+    /// A mail that is not for us reaches people, where people read that mailbox.
     fn assert_left_alone(&self, mail: &str) -> Cell {
         let fate = self.deliver(mail);
         let expected = if self.way.is_mailbox() { Fate::Inbox } else { Fate::Taken };
@@ -121,7 +121,7 @@ impl<'a> Site<'a> {
     }
 
     /// A request arrives while something is wrong: it is not run, and not lost. Where the mail system holds it, it is
-    /// run as soon as that is mended.
+    /// run as soon as the fault is mended.
     fn assert_not_lost(&self, mend: impl FnOnce(&Self)) -> Cell {
         let mail = mail(&self.host.sign(&["mark"]));
         self.send(&mail);
@@ -206,7 +206,7 @@ pub(crate) fn replayed(site: &Site<'_>) -> Cell {
 }
 
 /// Mail of a stranger, with what breaks mail: dots, blanks at the end, octets above 127. And where the address is one of
-/// our own, the same to somebody else.
+/// our own, the same mail to somebody else.
 pub(crate) fn not_for_us(site: &Site<'_>) -> Cell {
     let text =
         "hello\n.\n..two dots\n\ttab, and trailing space \n8 bit: \u{e4}\n\nno newline at the end";
@@ -300,7 +300,7 @@ pub(crate) fn huge_mail(site: &Site<'_>) -> Cell {
     Cell::of(&[fate]).with_calls(site.host.calls())
 }
 
-/// Three megabytes of output, of which the command may answer one.
+/// Three megabytes of output, of which one may be mailed.
 pub(crate) fn huge_output(site: &Site<'_>) -> Cell {
     let fate = site.deliver(&mail(&site.host.sign(&["flood"])));
     assert_eq!(fate, Fate::Taken);

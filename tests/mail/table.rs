@@ -1,4 +1,4 @@
-//! The table of `docs/mail-systems.md`: what it says of a way and an outcome must be what was measured.
+//! The table of `docs/mail-systems.md`: what it says about a way and an outcome must be what was measured.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ pub(crate) fn says_held(way: &str, outcome: &str) -> bool {
     written(way, &outcome.replace('_', " ")).is_some_and(|cell| cell.starts_with("held"))
 }
 
-/// Leaves a cell for the table, and holds the page to it.
+/// Leaves a cell for the table, and checks the page against it.
 pub(crate) fn enter(way: &str, outcome: &str, cell: &Cell) {
     let outcome = &outcome.replace('_', " ");
     assert!(OUTCOMES.contains(&outcome.as_str()), "{outcome} has no row");

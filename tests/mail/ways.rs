@@ -14,15 +14,15 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     /// The layers of its machine, topmost first.
     pub(crate) layers: &'static [&'static str],
-    /// The account whose configuration is used: `alice`, who reads her mail, or `netsysrq`, whose mail is for the program
-    /// alone.
+    /// The account whose configuration is used: `alice`, who reads her mail, or `netsysrq`, whose mail only the program
+    /// reads.
     pub(crate) user: &'static str,
     /// Puts the examples into their places, and starts the mail system.
     pub(crate) set_up: fn(&Machine),
-    /// Whether the mail system still holds a mail that it means to deliver; where nothing delivers by itself, this asks
-    /// it to, once.
+    /// Whether the mail system still holds a mail that it means to deliver; where nothing delivers by itself, this has
+    /// it deliver once.
     pub(crate) holds_mail: fn(&Machine) -> bool,
-    /// What restarts the mail system, for root.
+    /// The command that restarts the mail system, for root.
     pub(crate) restart: &'static [&'static str],
 }
 

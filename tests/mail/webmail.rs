@@ -1,5 +1,5 @@
-//! Roundcube in Chromium, driven as a person drives it: what it makes of a request, pasted from the clipboard, is found,
-//! run once and answered once.
+//! Roundcube in Chromium, driven as a person drives it: a request pasted from the clipboard is found, run once and
+//! answered once, whatever Roundcube makes of it.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::ways::{Way, send_by_smtp};
 /// Debian's Roundcube and Chromium, beside the mail system.
 const LAYERS: &[&str] = &["webmail", "postfix", "common"];
 const WAY: &Way = &FORWARD;
-/// What alice has in her inbox: subject, type, text. A place for a request that is spent, or for a fresh one.
+/// What alice has in her inbox: subject, type, text. With places for a request that is spent, or a fresh one.
 const INBOX: &[(&str, &str, &str)] = &[
     ("spent", "text/plain", "You asked, and it was done:\n\n{spent}\nThanks\n"),
     (
@@ -33,7 +33,7 @@ const INBOX: &[(&str, &str, &str)] = &[
     ("please forward attached", "text/plain", "Please send this on:\n\n{fresh}\nThanks\n"),
 ];
 
-/// The mails that are written, as `webmail/compose.py` takes them: new ones, in text mode, if they say nothing else.
+/// The mails that are written, as `webmail/compose.py` takes them: new ones, in text mode, unless they say otherwise.
 /// `line` puts the request into one line, and `about` is the subject of a mail in the inbox.
 fn cases() -> Vec<Value> {
     const ABOVE: &str = "Bitte möglichst bald ausführen!\nGrüße, Jörg\n\n";
@@ -62,7 +62,7 @@ fn cases() -> Vec<Value> {
     cases.as_array().unwrap().clone()
 }
 
-/// A request: the text that a person is given, and what tells it from others.
+/// A request: the text that a person is given, and its nonce.
 struct Request {
     text: String,
     cti: String,

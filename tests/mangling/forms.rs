@@ -39,7 +39,7 @@ fn utf16(text: &str, to_octets: fn(u16) -> [u8; 2]) -> Vec<u8> {
     std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(to_octets).collect()
 }
 
-/// One octet a character; what has none is replaced by its like, as iconv(1) does, or by a question mark.
+/// One octet per character; one that has none is replaced by a similar one, as iconv(1) does, or a question mark.
 fn latin1(text: &str) -> Vec<u8> {
     text.nfkc().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
@@ -105,7 +105,7 @@ fn subject(value: &str) -> Vec<u8> {
     format!("From: a@example.org\nSubject: {value}\n\n\n").into_bytes()
 }
 
-/// Encoded words (RFC 2047) of so many characters each.
+/// Encoded words (RFC 2047) of this many characters each.
 fn words(text: &str, size: usize, with: &str, word: impl Fn(&[u8]) -> String) -> Vec<u8> {
     let characters: Vec<char> = text.chars().collect();
     let pieces = characters.chunks(size).map(|piece| piece.iter().collect::<String>());

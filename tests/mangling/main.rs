@@ -1,7 +1,7 @@
-//! What mail clients and gateways were seen to do to text that somebody pasted, each alone, each after each other, and
+//! What mail clients and gateways were seen to do to text that somebody pasted, each alone, each after every other, and
 //! in each form in which a mail can carry it: the request must come out whole.
 //!
-//! A row that loses a symbol of the frame is not here: then a request is damaged, and is told to be.
+//! Changes that lose a symbol of the frame are not here: such a request is damaged, and reported as damaged.
 
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects, reason = "a test that overflows has failed")]
@@ -67,7 +67,7 @@ fn each_line(text: &str, change: impl Fn(&str) -> String) -> String {
     text.lines().map(|line| change(line) + "\n").collect()
 }
 
-/// Puts something after every so many characters that are no line end.
+/// Puts `with` after every `every`th character, except line ends.
 fn strewn(text: &str, every: usize, with: &str) -> String {
     let mut strewn = String::new();
     for (n, c) in text.chars().enumerate() {
@@ -137,7 +137,7 @@ fn capitalised(text: &str) -> String {
     })
 }
 
-/// By hand, or by a font in which they look alike.
+/// Typed by hand, or read in a font in which they look alike.
 fn look_alikes(text: &str) -> String {
     let swapped = text.lines().map(|line| {
         let is_frame = !line.contains("netsysrq") && line.split(' ').all(|word| word.len() <= 5);

@@ -1,4 +1,4 @@
-//! OpenSSH's own ssh-agent signs requests; and what it, or what stands in its place, may say instead.
+//! OpenSSH's own ssh-agent signs requests; and what it, or a program in its place, may say instead.
 
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -25,7 +25,7 @@ impl Agent {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        // it is there before anybody listens
+        // the socket is there before anybody listens
         eventually("the agent's socket", || UnixStream::connect(&socket).is_ok());
         Some(Self { process, socket, ssh_add })
     }

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::support::{PROGRAM, Site, is_root, message, run};
 
-/// A configuration, one thing wrong with it.
+/// A configuration with one thing wrong.
 struct Mistake {
     name: &'static str,
-    /// What stands in the configuration of a new site.
+    /// A part of a new site's configuration.
     from: &'static str,
-    /// What stands there instead.
+    /// What replaces it.
     to: &'static str,
-    /// What the line has that is at fault; empty if no line is.
+    /// What the faulty line contains; empty if no line is at fault.
     at: &'static str,
     /// What `check` says after the line's number, or a part of it.
     says: &'static str,
@@ -587,11 +587,11 @@ const COMMANDS: &[Mistake] = &[
     ),
 ];
 
-/// Looks at a site whose configuration was just spoiled, by every way in.
+/// Tries every way into a site whose configuration was just spoiled.
 struct Spoiled<'a> {
     site: &'a Site,
     name: &'a str,
-    /// A request that is good once the configuration is.
+    /// A request that is good once the configuration is mended.
     good: &'a str,
     /// One that expired long ago.
     expired: &'a str,
@@ -641,7 +641,7 @@ fn expired(site: &Site) -> String {
     site.sign(&["--issued-at", "2025-01-01T00:00:00Z"], &["mark"])
 }
 
-/// The number of the line that has `at`, of two lines the first.
+/// The number of the line that has `at`; of two such lines, the first.
 fn line_of(text: &str, at: &str) -> Option<usize> {
     (!at.is_empty()).then(|| {
         let offset = text.find(at).unwrap_or_else(|| panic!("{at:?} is not in the configuration"));
@@ -734,7 +734,7 @@ fn a_wrong_command_is_not_told_as_missing_too() {
     assert_eq!((checked.status, checked.stdout.as_str()), (1, expected.as_str()));
 }
 
-/// What spoils the files of a site: a name, the deed, the line at fault, and what `check` says.
+/// What spoils the files of a site: a name, the action, the line at fault, and what `check` says.
 type Deed = (&'static str, fn(&Site), &'static str, &'static str);
 
 fn mode(path: &Path, mode: u32) {
@@ -945,7 +945,7 @@ fn an_unreadable_secret_is_told_with_its_line_and_defers() {
         let site = Site::new();
         let good = site.sign(&[], &["mark"]);
         site.give_to_nobody();
-        // root's, so that its owner is trusted and only its mode is in the way
+        // owned by root, so that its owner is trusted and only its mode is wrong
         chown(site.path(file), Some(0), Some(0)).unwrap();
         let checked = site.as_nobody(&["check"], b"");
         let line = line_of(&site.read("config.toml"), at).unwrap();
@@ -1121,7 +1121,7 @@ fn check_notes_what_a_key_or_a_command_cannot_do() {
     assert!(checked.contains("[key.alice] was revoked by a request; remove "), "{checked}");
 }
 
-/// The configuration of design and manual, made to name what is here.
+/// The configuration of design and manual, adapted to name what is here.
 const SAMPLE: &str = r#"
 names  = ["web1", "web1.example.com"]    # what a request's audience may say; lower case
 groups = ["web"]
@@ -1188,7 +1188,7 @@ wait    = "30s"                          # for each "complete" line
 settle  = "10s"                          # between handing the answer over and the first key
 "#;
 
-/// Adapts a sample to a site, and sees that `check` finds nothing wrong but programs that are not on this machine.
+/// Adapts a sample to a site, and expects `check` to find nothing wrong except programs that are not on this machine.
 fn is_a_good_sample(sample: &str) {
     let site = Site::without_spool();
     fs::rename(site.path("pager"), site.path("pager.secret")).unwrap();

@@ -1,4 +1,4 @@
-//! What mail systems do to a program that they call, done by hand: the forms of a mail, its envelope, closed and
+//! What mail systems do to a program that they call, reproduced by hand: the forms of a mail, its envelope, closed and
 //! full descriptors, little memory.
 
 use std::fs::File;
@@ -80,7 +80,7 @@ fn closed_or_truncated_input_is_not_for_us() {
         closing.args(["-c", r#"exec "$@" <&-"#, "sh", PROGRAM, "--config"]);
         closing.arg(site.path("config.toml")).args(["--profile", profile]);
         assert_eq!(status(closing, b""), expected, "{profile}: closed");
-        // every tenth length; the frame ends before the line that says so, and blanks
+        // every tenth length, up to the end of the symbols, which is before the end line
         let end = mail.find("netsysrq end").unwrap() - 2;
         for length in (0..end).step_by(10).chain([end - 1]) {
             let cut = &mail.as_bytes()[..length];

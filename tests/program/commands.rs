@@ -46,7 +46,7 @@ impl Site {
         serde_json::from_str(&verified.stdout).unwrap()
     }
 
-    /// The output of `probe`, as its answer has it and the host has signed it.
+    /// The output of `probe`, as in its answer and as signed by the host.
     fn output(&self, words: &[&str]) -> String {
         let answer = self.ask(&[&["probe"], words].concat());
         let verified = self.verified(&answer);
@@ -82,14 +82,14 @@ fn site(stanza: &str) -> Site {
     site
 }
 
-/// A number of seconds, most of an hour, that no other process sleeps.
+/// A number of seconds, almost an hour, that no other process sleeps.
 fn unheard_of() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("3{:03}.{:07}", count, std::process::id())
 }
 
-/// Whether a process sleeps for so long.
+/// Whether a process sleeps for this long.
 fn sleeps(seconds: &str) -> bool {
     let argument = format!("sleep\0{seconds}\0");
     fs::read_dir("/proc").unwrap().any(|entry| {
@@ -189,7 +189,7 @@ fn a_background_child_neither_delays_the_answer_nor_stays() {
         site(&format!("run = [\"/bin/sh\", \"-c\", \"sleep {seconds} & echo started; exit 7\"]"));
     let begun = Instant::now();
     let answer = site.ask(&["probe"]);
-    // and not: stopped at its time limit
+    // and is not stopped at its time limit
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     assert_eq!(headline(&answer), "exit status 7");
     assert_eq!(site.verified(&answer)["output"], "started\n");
@@ -496,7 +496,7 @@ fn a_command_inherits_no_blocked_or_ignored_signal() {
         assert_eq!(delivered.status, 0, "{delivered:?}");
         eventually("the answer", || site.answers().len() == 1);
         let output = site.verified(&site.answers()[0])["output"].as_str().unwrap().to_owned();
-        // of 64 signals the C library keeps 32 and 33 to itself
+        // the C library reserves two of the 64 signals, 32 and 33
         let sets =
             output.lines().map(|line| u64::from_str_radix(line.split('\t').nth(1)?, 16).ok());
         let sets: Vec<u64> = sets.map(|set| set.unwrap() & !(3 << 31)).collect();
@@ -585,7 +585,7 @@ fn an_unknown_user_or_group_is_answered_as_unavailable() {
     assert_eq!(site.marks(), 0);
 }
 
-/// For root: `nobody`, whose site it is, may not run a command of this line; what it is told.
+/// As root: `nobody`, whose site it is, may not run a command with this line. Returns what it is told.
 fn is_unavailable_to_nobody(line: &str, says: &str) {
     let site = Site::without_spool();
     site.probe(&format!("run = [\"/usr/bin/id\"]\n{line}"));
@@ -721,7 +721,7 @@ fn a_program_the_kernel_rejects_is_answered_as_not_started() {
 
 // --- arguments
 
-/// Lets alice print one word of a type.
+/// Lets alice print one word of this type.
 fn print_one(site: &Site, kind: &str) {
     site.probe(&format!(
         "run = [\"/usr/bin/printf\", \"<%s>\", \"{{one}}\", \"end\"]\nargs = {{ one = {{ {kind} }} }}"

@@ -1,6 +1,6 @@
-//! Self-describing mails: each file of `tests/fixtures` says what is to become of it.
+//! Self-describing mails: each file of `tests/fixtures` says what should become of it.
 //!
-//! The README there has the grammar. Adding a case is adding a file; a header or placeholder that nobody knows fails.
+//! The README there has the grammar. To add a case, add a file; an unknown header or placeholder fails the test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{Ran, Site, message, with_nonce};
 
-/// A mail and what is to become of it.
+/// A mail and what should become of it.
 struct Fixture {
     name: String,
     /// What the log says, line by line, as [`digest`] shortens it.
@@ -75,7 +75,7 @@ impl Fixture {
         [(Some("mailbox"), mailbox), (Some("mta"), mta), (Some("qmail"), qmail), (None, none)]
     }
 
-    /// Delivers the mail, made anew, under every profile; what is not as expected.
+    /// Delivers the mail, made again each time, under every profile. Returns what is not as expected.
     fn complaints(&self) -> Vec<String> {
         let author = Author::new();
         let mut complaints = Vec::new();
@@ -161,7 +161,7 @@ fn with_crlf(text: &[u8]) -> Vec<u8> {
     lines.join(&b"\r\n"[..])
 }
 
-/// Whoever writes the mails: it holds the keys of a site, and some that the site does not know.
+/// The writer of the mails: it holds the keys of a site, and some that the site does not know.
 struct Author {
     site: Site,
 }
@@ -190,7 +190,7 @@ impl Author {
         Self { site }
     }
 
-    /// The mail, with what its placeholders stand for in their places.
+    /// The mail, with its placeholders filled in.
     fn expand(&self, mail: &[u8]) -> Result<Vec<u8>, String> {
         let (mut expanded, mut rest, mut last) = (Vec::new(), mail, String::new());
         while let Some(begin) = find(rest, b"@@") {
@@ -293,7 +293,7 @@ impl Author {
     }
 }
 
-/// A key that is made of its name.
+/// A key that is derived from its name.
 fn signing_key(name: &str) -> SigningKey {
     SigningKey::from_bytes(&Sha256::digest(format!("fixture key {name}")).into())
 }
@@ -316,7 +316,7 @@ struct Wish {
 impl Wish {
     /// The wish, and the words that follow it: forms of the text.
     fn parse<'w>(words: &[&'w str]) -> Result<(Self, Vec<&'w str>), String> {
-        // one for all: between two a second may end
+        // one for all: a second may end between two
         let now = Time::from(std::time::SystemTime::now());
         let mut wish = Self {
             key: "alice".to_owned(),
@@ -480,7 +480,7 @@ fn four_of_five_fixtures_are_refusals() {
 
 #[test]
 fn every_reason_a_mail_alone_can_cause_has_a_fixture() {
-    // too-many and too-old take more than a mail: a busy hour, a spool that forgets
+    // too-many and too-old take more than one mail: a busy hour, a spool that forgets
     let reasons = [
         "argument",
         "argument-extra",

@@ -1,4 +1,4 @@
-//! Requests that were changed by a bit or more, or forged by hand: none is taken for what somebody signed. Here the library
+//! Requests that were changed by a bit or more, or forged by hand: none is taken for something signed. Here the library
 //! is asked, thousands of times; `hostile_input.rs` asks the program for a few of them.
 
 use coset::{CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
@@ -171,7 +171,7 @@ fn every_flipped_bit_behind_a_good_crc_is_refused() {
     }
 }
 
-/// Points whose order divides eight, each in every way of writing it, the non-canonical ones last.
+/// Points whose order divides eight, each in every encoding, the non-canonical ones last.
 fn small_points() -> Vec<[u8; 32]> {
     let written = |first: u8, middle: u8, last: u8| {
         let mut octets = [middle; 32];

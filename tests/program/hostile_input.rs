@@ -13,11 +13,11 @@ use crate::support::{PROGRAM, Ran, Site, message, run, run_fed};
 
 /// No delivery takes longer, in a debug build on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
-/// All the address space that a delivery is given, in KiB: its resident set cannot be larger.
+/// The address space that a delivery is given, in KiB: its resident set cannot be larger.
 const MEMORY: u32 = 64 * 1024;
 const MIB: usize = 1024 * 1024;
 
-/// Runs a command that must take all of `mail`, be it long, and end within [`BOUND`].
+/// Runs a command that must read all of `mail`, however long, and end within [`BOUND`].
 fn feed(command: &mut Command, mail: Vec<u8>) -> Ran {
     let begun = Instant::now();
     let (ran, taken) = run_fed(command, mail);
@@ -115,7 +115,7 @@ fn a_request_between_bare_carriage_returns_is_run() {
     assert_eq!((site.marks(), site.answers().len()), (3, 3));
 }
 
-/// It is searched at its head alone.
+/// Only its head is searched.
 #[test]
 fn a_mail_of_50_mib_is_read_in_bounded_memory() {
     let site = Site::new();
@@ -165,7 +165,7 @@ fn a_request_is_found_among_ten_thousand_parts() {
     }
     assert_eq!(site.marks(), 2);
 
-    // only so many texts are unpacked
+    // only a limited number of texts is unpacked
     let other = packed(&"there is nothing to be seen here\n".repeat(2));
     let last = parts(200, 199, &packed(&site.sign(&[], &["mark"])), &other);
     assert!(last.len() < SEARCHED);
@@ -434,7 +434,7 @@ fn a_strangers_mail_gets_no_answer_and_leaves_nothing_behind() {
                 files.push(path);
             }
         }
-        // how many lines the log was given is all that a stranger may change
+        // all that a stranger may change is the count of lines that the log was given
         files.retain(|path| !path.ends_with("rate/_unverified"));
         files.sort();
         files

@@ -33,14 +33,14 @@ impl Peer {
         made.stdout
     }
 
-    /// What the peer reads out of something that it takes for genuine.
+    /// What the peer reads from something that it takes for genuine.
     fn check(&self, what: &str, site: &Site, key: &str, text: &str) -> Value {
         let checked = self.run(&[what, "--key", &path(site, key)], text);
         assert_eq!(checked.status, 0, "{checked:?}");
         serde_json::from_str(&checked.stdout).unwrap()
     }
 
-    /// Asserts that the peer takes it for none.
+    /// Asserts that the peer does not take it for one.
     fn assert_refuses(&self, what: &str, site: &Site, key: &str, text: &str) {
         let checked = self.run(&[what, "--key", &path(site, key)], text);
         assert_eq!((checked.status, checked.stdout.as_str()), (1, ""), "{checked:?}");
@@ -230,7 +230,7 @@ fn a_protected_key_signs_only_with_its_passphrase() {
         assert!(refused.stderr.starts_with(&format!("netsysrq-mail: {key}: ")), "{refused:?}");
         assert!(!refused.stderr.contains("horse"), "{refused:?}");
     }
-    // nobody is there to be asked
+    // there is nobody to ask
     let unasked = run(Command::new(PROGRAM).args(&sign[..5]).args(["web1", "mark"]), b"");
     assert_eq!((unasked.status, unasked.stdout.as_str()), (1, ""), "{unasked:?}");
     assert!(unasked.stderr.contains("passphrase"), "{unasked:?}");

@@ -1,4 +1,4 @@
-//! A person at a terminal: what the tools say of mistakes, and that what they could not do is no success.
+//! A person at a terminal: what the tools say about mistakes, and that what they could not do is not reported as done.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! What pages of `docs/` show, run as it stands there.
+//! What pages of `docs/` show, run as printed there.
 
 use std::process::Command;
 
@@ -103,7 +103,7 @@ fn an_emergency_phone_may_send_a_request_of_last_week() {
     let public = site.read("phone.pub");
     let stanza = stanza.replace("ssh-ed25519 AAAA... phone", public.trim());
     site.write("config.toml", &format!("{}\n{stanza}", site.read("config.toml")));
-    // the trigger of this machine is not to be pressed
+    // the trigger of this machine must not be pressed
     site.write(
         "config.toml",
         &(site.read("config.toml") + "\n[sysrq]\ntrigger = \"/nonexistent\"\n"),

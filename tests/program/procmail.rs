@@ -18,7 +18,7 @@ const UNPRIVILEGED: u32 = 65534;
 /// A site behind procmail, all of one account.
 struct Post {
     site: Site,
-    /// Another account than ours.
+    /// An account other than ours.
     uid: Option<u32>,
     procmail: PathBuf,
 }
@@ -49,7 +49,7 @@ impl Delivered {
 }
 
 impl Post {
-    /// Tests at a post of each account that we can be, at the same time: procmail rests a second after each mail.
+    /// Runs a test under each account that we can be, at the same time: procmail rests a second after each mail.
     fn for_each(test: impl Fn(Self) + Sync) {
         let test = &test;
         let Some(procmail) = &needed("procmail") else { return };
@@ -91,7 +91,7 @@ impl Post {
         }
     }
 
-    /// A program under the account of this site.
+    /// A program run as the account of this site.
     fn command(&self, program: &Path) -> Command {
         let Some(uid) = self.uid else { return Command::new(program) };
         let mut command = Command::new("setpriv");
@@ -116,7 +116,7 @@ impl Post {
         }
     }
 
-    /// Through the example, with another program in the place of ours.
+    /// Through the example, with another program in place of ours.
     fn deliver_by(&self, program: &str, mail: &[u8]) -> Delivered {
         self.procmail(&[format!("NETSYSRQ={program}"), self.path("procmailrc")], mail)
     }
@@ -330,7 +330,7 @@ fn where_the_program_is_missing_mail_reaches_the_inbox() {
         let request = message(&post.site.sign(&[], &["mark"]));
         post.site.write("no-program", "no program\n");
         let large = message(&"hello\n".repeat(100_000));
-        // as good as missing: what was not read has not been dealt with
+        // as good as missing: a mail that was not read has not been dealt with
         let deaf = post.script("deaf", "exit 0");
         let delivered = post.deliver_by(&deaf, large.as_bytes());
         assert_eq!(delivered.status, 0, "{}", delivered.log);

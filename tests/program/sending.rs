@@ -84,10 +84,10 @@ fn an_answer_that_arrives_is_verified_and_shown() {
     eventually("the request", || site.read("stdout").contains("netsysrq end"));
     let mail = message(&site.read("stdout"));
 
-    // not these: an answer to another request, and one that was changed on its way
+    // these do not count: an answer to another request, and one that was changed on its way
     assert_eq!(site.deliver(&message(&site.sign(&[], &["ping"]))).status, 0);
     let arrive = |name: &str, text: &str| {
-        // whole, as mail arrives in a Maildir: what is there is read once
+        // complete, as mail arrives in a Maildir: a file is read only once
         let (aside, new) = (site.path("Maildir/tmp").join(name), site.path("Maildir/new"));
         fs::write(&aside, text).unwrap();
         fs::rename(aside, new.join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! The spool: a request is acted on once, whatever happens to the process, the configuration or the disk meanwhile.
+//! The spool: a request is acted on once, whatever happens in between to the process, the configuration or the disk.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -50,7 +50,7 @@ impl Site {
         self.configure("; echo done\"", &format!("; {script}\""));
     }
 
-    /// A request is deferred for the sake of the spool, in words that have `says`, and nothing is done about it.
+    /// A request is deferred because of the spool, in words that include `says`, and nothing is done about it.
     fn defers(&self, request: &str, says: &str) {
         let deferred = self.deliver(&message(request));
         assert_eq!((deferred.status, deferred.stdout.as_str()), (75, ""), "{deferred:?}");
@@ -70,7 +70,7 @@ impl Site {
     }
 }
 
-/// A site that follows a signer's clock closely, so that a fence is over within a second.
+/// A site that follows a signer's clock closely, so that a fence ends within a second.
 fn site() -> Site {
     let site = Site::new();
     site.configure("[answer]\n", "skew = \"1s\"\n[answer]\n");
@@ -217,7 +217,7 @@ fn check_tells_what_a_restore_lost_and_init_mends_it() {
             assert_eq!(made.status, 0, "{part}: {made:?}");
             assert_eq!(site.tool(&["check"]).status, 0, "{part}: {made:?}");
         }
-        // what tells which nonces are spent and which keys revoked is not made again as if nothing were
+        // what tells which nonces are spent and which keys revoked is not silently made again
         for part in ["low-water", "spool", "spool/tmp", "revoked"] {
             lose(&site, part);
             tells(&site, part);
@@ -235,7 +235,7 @@ fn check_tells_what_a_restore_lost_and_init_mends_it() {
     }
 }
 
-/// Delivers, loses the spool's memory, fences it with a fault on the way, and delivers again; whether the fence failed.
+/// Delivers, loses the spool's memory, fences it under a fault, and delivers again. Returns whether the fence failed.
 fn fence_with(strace: &Path, fault: &str) -> bool {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
@@ -273,7 +273,7 @@ fn a_delivery_begun_before_a_fence_claims_nothing_after_it() {
     let mail = message(&site.sign(&[], &["mark"]));
     assert_eq!(site.deliver(&mail).status, 0);
     fs::remove_dir_all(site.path("state/spool")).unwrap();
-    // it has read the old marker when it is held up before its claim
+    // it has read the old marker by the time it is held up before its claim
     let mut delivery = Command::new(strace);
     delivery.args(["-f", "-qq", "-o", "/dev/null", "--inject=fallocate:delay_enter=15s"]);
     delivery.arg(PROGRAM).arg("--config").arg(site.path("config.toml"));
@@ -296,7 +296,7 @@ fn a_delivery_begun_before_a_fence_claims_nothing_after_it() {
 
 // --- disks
 
-/// Runs a shell script with mounts of its own; `None`, said loudly, where that cannot be had.
+/// Runs a shell script with mounts of its own; `None`, said loudly, where that is not possible.
 fn with_mounts(site: &Site, script: &str, stdin: &[u8]) -> Option<Ran> {
     if !is_root() {
         return None;
@@ -334,7 +334,7 @@ fn a_read_only_spool_defers_and_is_left_as_it_was() {
     assert_eq!((site.deliver(&request).status, site.marks()), (0, 1), "once it is writable");
 }
 
-/// Delivers twice on a full disk, after `setting` it up; the claims that were found after each.
+/// Delivers twice on a full disk, after `setting` it up. Returns the claims found after each delivery.
 fn on_a_full_disk(setting: &str) -> Option<(Site, Vec<String>)> {
     let site = Site::without_spool();
     let request = message(&site.sign(&[], &["mark"]));
@@ -542,7 +542,7 @@ fn all_at_once(site: &Site, count: usize, arguments: &[&str], mail: &str) -> Vec
     each.into_iter().map(|s| (s, statuses.iter().filter(|t| **t == s).count())).collect()
 }
 
-/// One run and one answer of fifty deliveries, whose statuses are `expected`.
+/// One run and one answer come of fifty deliveries, whose statuses are `expected`.
 fn fifty_are_one(arguments: &[&str], expected: &[(i32, usize)]) {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
@@ -583,7 +583,7 @@ fn a_delivery_returns_before_its_command_has_ended() {
     site.mark_then(&format!("{}; echo done", waiting_for(&go)));
     let delivered =
         site.deliver_detached("mailbox", message(&site.sign(&[], &["mark"])).as_bytes());
-    // a command that was waited for would have been stopped at its time limit, and answered
+    // a command that is waited for would have been stopped at its time limit, and answered
     assert_eq!((delivered.status, site.answers().len()), (0, 0), "{delivered:?}");
     eventually("the command starts", || site.marks() == 1);
     assert_eq!(site.records(), ["claimed", "running"]);
@@ -696,7 +696,7 @@ fn a_replay_takes_nothing_from_the_allowance_of_its_key() {
 
 // --- crash
 
-/// Ends a process that this test started.
+/// Kills a process that this test started.
 fn kill(pid: u32) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
@@ -767,7 +767,7 @@ fn runner_of(site: &Site) -> u32 {
     runners[0]
 }
 
-/// Claims a request and cannot start it: the program's file is made unrunnable once it runs.
+/// Claims a request and cannot start it: the program's file is made unrunnable while it runs.
 fn claimed_and_not_started(site: &Site, mail: &str) {
     let copy = site.path("program");
     if !copy.exists() {
@@ -899,7 +899,7 @@ fn a_second_mail_hands_over_an_answer_nobody_took() {
     let site = Site::new();
     let mail = message(&site.sign(&[], &["mark"]));
     let (answers, aside) = (site.path("answers"), site.path("aside"));
-    // gone once the configuration was read
+    // removed once the configuration was read
     site.mark_then(&format!("mv {} {}", answers.display(), aside.display()));
     let unanswered = site.deliver(&mail);
     assert_eq!((unanswered.status, site.marks()), (0, 1), "{unanswered:?}");
@@ -915,7 +915,7 @@ fn a_second_mail_hands_over_an_answer_nobody_took() {
 
 // --- the order of effects
 
-/// What strace saw, a system call a line, paths beside descriptors; processes in one order, as they ran.
+/// What strace saw: one system call per line, with paths beside descriptors; of all processes, in the order they ran.
 fn traced(site: &Site, mail: &str, arguments: &[&str]) -> Option<Vec<String>> {
     let strace = needed("strace")?;
     let trace = site.path("trace");
@@ -932,7 +932,7 @@ fn traced(site: &Site, mail: &str, arguments: &[&str]) -> Option<Vec<String>> {
     Some(fs::read_to_string(trace).unwrap().lines().map(ToOwned::to_owned).collect())
 }
 
-/// Where the first line stands, from `from` on, that has all of `parts`.
+/// The number of the first line, from `from` on, that has all of `parts`.
 fn position(trace: &[String], from: usize, parts: &[&str]) -> usize {
     let found = trace[from..].iter().position(|line| parts.iter().all(|part| line.contains(part)));
     found.unwrap_or_else(|| panic!("no {parts:?} from line {from} on in {trace:#?}")) + from

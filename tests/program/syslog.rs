@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Site, is_root, message, missing, needed, run};
 
-/// Binds `/dev/log`, tells that it has, and prints what comes until nothing does for a second.
+/// Binds `/dev/log`, says so, and prints what arrives until nothing has for a second.
 const DAEMON: &str = r#"
 import socket, subprocess, sys
 log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

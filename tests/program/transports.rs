@@ -116,7 +116,7 @@ impl Sink {
         Self { child, port, directory }
     }
 
-    /// From now on a command is answered so; or taken, if this is empty.
+    /// From now on answers a command with this; if it is empty, takes it.
     fn refuse(&self, reply: &str) {
         let path = self.directory.join("refuse");
         if reply.is_empty() {
@@ -212,7 +212,7 @@ fn while_sendmail_fails_the_answer_is_owed() {
             &RECORD.replace("ROOT", &site.root().display().to_string()),
         );
         assert_redelivery_answers(&site, &mail);
-        assert_eq!(site.read("mail"), first, "the answer was written anew");
+        assert_eq!(site.read("mail"), first, "the answer was written again");
     }
 }
 
@@ -232,10 +232,10 @@ fn a_sendmail_that_hangs_holds_up_nothing_but_its_own_answer() {
     let deliver = ["deliver", "--profile", "mailbox"];
     assert_eq!(site.tool_on(&deliver, mail.as_bytes()).status, 0);
     eventually("sendmail", || site.path("pid").exists());
-    // it was not waited for: it would have been stopped after a minute, and that written down
+    // nobody waited for it: otherwise it would have been stopped after a minute, and that recorded
     assert!(job(&site).owes_mail() && job(&site).tried.is_none());
 
-    // while its runner lives, others leave it alone
+    // while its runner is alive, others leave it alone
     let again = site.deliver(&mail);
     assert_eq!((again.status, site.marks()), (1, 1), "{again:?}");
     assert!(job(&site).owes_mail());
@@ -333,7 +333,7 @@ fn while_the_server_refuses_the_answer_is_owed() {
 #[test]
 fn while_the_server_is_absent_the_answer_is_owed() {
     let Some(python) = python() else { return };
-    // nothing listens there, and nobody is given it
+    // nothing listens on that port, and no process is ever assigned it
     let port = "port = 1";
     let site = site_with("smtp", &format!("[answer.smtp]\nhost = \"127.0.0.1\"\n{port}"));
     let mail = message(&site.sign(&[], &["mark"]));
@@ -372,7 +372,7 @@ fn the_directory_never_shows_a_part_of_an_answer() {
         let watcher = scope.spawn(|| {
             let mut seen = 0_usize;
             loop {
-                // the last look sees them all
+                // the last look sees all of them
                 let last = over.load(Ordering::Acquire);
                 for entry in fs::read_dir(&directory).unwrap() {
                     let path = entry.unwrap().path();

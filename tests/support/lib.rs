@@ -1,4 +1,4 @@
-//! What the suites share: a site to test on, processes, and what a test needs of the machine.
+//! What the suites share: a site to test on, processes, and what a test needs from the machine.
 
 #![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
 

@@ -1,5 +1,5 @@
-//! What a test needs of the machine: programs, libraries, rights. Without it a test says that it is skipped, or fails
-//! where `CI` is set.
+//! What a test needs from the machine: programs, libraries, rights. Without them a test says that it is skipped, or
+//! fails where `CI` is set.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     python
 }
 
-/// A program that a test needs, if it is there. Where CI is set a missing one is a failure.
+/// A program that a test needs, if it is installed. Where CI is set a missing one is a failure.
 pub(crate) fn needed(program: &str) -> Option<PathBuf> {
     let found = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/dovecot"]
         .iter()

@@ -47,27 +47,27 @@ pub(crate) fn run_fed(command: &mut Command, stdin: Vec<u8>) -> (Ran, io::Result
     (Ran::of(&output), taken)
 }
 
-/// Waits for something that another process is about to do, on a machine that may do much else.
+/// Waits for something that another process is about to do, on a machine that may be busy with other things.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "waited 120 s in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "waited 120 s for nothing: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Shell words that wait until `go` is there, and no longer than its directory is: a test that fails leaves nobody behind.
+/// Shell words that wait until `go` is there, while its directory is: a test that fails leaves no process behind.
 pub(crate) fn waiting_for(go: &Path) -> String {
     let (directory, go) = (go.parent().unwrap().display(), go.display());
     format!("while [ -d {directory} ] && [ ! -e {go} ]; do sleep 0.02; done")
 }
 
-/// Writes a script for the shell that can be run.
+/// Writes an executable shell script.
 pub(crate) fn write_script(path: &Path, text: &str) {
     write_program(path, &format!("#!/bin/sh\n{text}\n"));
 }
 
-/// Writes a file that can be run. Another process does: one that we wrote ourselves could not be run while a child that
+/// Writes an executable file, by another process: one that we wrote ourselves could not be run while a child that
 /// another test is just starting still holds it open (ETXTBSY).
 pub(crate) fn write_program(path: &Path, text: &str) {
     let mut shell = Command::new("/bin/sh");

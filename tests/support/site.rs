@@ -17,7 +17,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// A site whose spool is made, ready for requests.
+    /// A site with a spool, ready for requests.
     pub(crate) fn new() -> Self {
         let site = Self::without_spool();
         let made = site.tool(&["init"]);
@@ -110,7 +110,7 @@ grace   = "1s"
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
 
-    /// Changes the configuration: `from` must stand in it.
+    /// Changes the configuration, which must contain `from`.
     pub(crate) fn configure(&self, from: &str, to: &str) {
         let config = self.read("config.toml");
         assert!(config.contains(from), "{from:?} is not in the configuration");
@@ -154,7 +154,7 @@ grace   = "1s"
         signed.stdout
     }
 
-    /// Delivers a message inline, for a mailbox, and says what the log said on standard error.
+    /// Delivers a message inline, for a mailbox, with its log lines on standard error.
     pub(crate) fn deliver(&self, message: &str) -> Ran {
         self.deliver_as("mailbox", message.as_bytes())
     }
@@ -173,7 +173,7 @@ grace   = "1s"
         path
     }
 
-    /// Writes a file in the site that can be run.
+    /// Writes an executable file in the site.
     pub(crate) fn write_program(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         write_program(&path, text);

@@ -29,7 +29,7 @@ const OPTION_MAGIC: &[u8; 8] = b"IHAVEOPT";
 const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 const REQUEST: u32 = 0x2560_9513;
 const REPLY: u32 = 0x6744_6698;
-/// Has flags, takes flushes; no "force unit access": a guest that wants it flushes.
+/// Has flags, takes flushes; no "force unit access": a guest that wants it flushes instead.
 const FLAGS: u16 = 0b101;
 
 impl Disks {
@@ -43,7 +43,7 @@ impl Disks {
             for _ in 0..count {
                 let Ok((client, _)) = listener.accept() else { return };
                 let disks = all.clone();
-                // a client that goes away is a guest that is over
+                // a client that goes away is a guest that has ended
                 std::thread::spawn(move || drop(disks.talk(client)));
             }
         });

@@ -1,4 +1,4 @@
-//! The machine that a client writes on, and what became of its letters there.
+//! The machine that a client writes on, and what becomes of its letters there.
 
 use std::fs;
 
@@ -71,7 +71,7 @@ impl<'a> Desk<'a> {
         argv.push(letter.style());
         let mut ran = self.machine.run_as("alice", &argv, b"");
         if ran.status != 0 {
-            // alpine hangs in one letter of some hundreds, with half a screen drawn
+            // one time in some hundreds alpine hangs in a letter, with half a screen drawn
             eprintln!("{} tries again: {ran:?}", letter.name());
             ran = self.machine.run_as("alice", &argv, b"");
         }

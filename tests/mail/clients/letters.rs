@@ -7,7 +7,7 @@ use super::{ADDRESS, Client};
 use crate::host::Host;
 use crate::outcomes::mail;
 
-/// What a letter takes beyond plain text.
+/// What a letter needs beyond plain text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ability {
     Html,
@@ -107,12 +107,12 @@ impl Letter {
         self.style
     }
 
-    /// For whoever reads that it was not found.
+    /// Its description, for whoever reads that it was not found.
     pub(super) fn name(&self) -> String {
         format!("{} ({})", self.case.name, self.style)
     }
 
-    /// Whether the request that has been run before stands in it, too.
+    /// Whether it also has the request that has been run before.
     pub(super) fn has_spent(&self) -> bool {
         let spent = ["{old}", "{spent}", "{quoted}"];
         self.case.files.iter().any(|(_, text)| spent.iter().any(|place| text.contains(place)))
@@ -136,7 +136,7 @@ impl Letter {
 
 /// A request, in all forms in which it is put into a letter.
 pub(super) struct Filling {
-    /// What tells it from others.
+    /// Its nonce.
     pub(super) cti: String,
     places: [(&'static str, String); 9],
 }

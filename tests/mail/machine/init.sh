@@ -1,7 +1,7 @@
 #!/bin/bash
 # The first process of a machine, in namespaces of its own (mount, PID, network, UTS, IPC): lays its layers over this
 # system's /usr, /etc and /var in memory, becomes root of that, says "ready", and goes on until its standard input ends.
-# Then the kernel kills what is left in it.
+# Then the kernel kills whatever is left in it.
 #
 #   init.sh LAYER...      topmost first
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs packages into a layer; run by layers.sh in namespaces of its own.
 #
-#   install.sh LAYER BELOW PACKAGES...     BELOW: layers, topmost first, colons between
+#   install.sh LAYER BELOW PACKAGES...     BELOW: layers, topmost first, separated by colons
 set -euo pipefail
 layer=$1 below=$2
 shift 2

@@ -18,7 +18,7 @@ clients="mutt neomutt s-nail alpine bsd-mailx mailutils nmh sendemail mpack aerc
 
 update() { apt-get -q -o DPkg::Lock::Timeout=300 update; }
 
-layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost first, colons between, or nothing
+layer() { # NAME BELOW PACKAGES...: BELOW is the layers under it, topmost first, separated by colons, or nothing
   local name=$1 below=$2 pause
   shift 2
   local making=$layers/.making-$name
@@ -26,7 +26,7 @@ layer() { # NAME BELOW PACKAGES...: BELOW is the layers it stands on, topmost fi
   for pause in 10 60 ''; do
     rm -rf "$making"
     mkdir -p "$making"
-    # a mount namespace of its own: what is mounted is gone with it, however this ends
+    # a mount namespace of its own: what is mounted goes with it, however this ends
     ! unshare --mount --pid --ipc --uts --fork --kill-child \
       bash "$here/install.sh" "$making" "$below" "$@" >"$making.log" 2>&1 || break
     tail -n 40 "$making.log" >&2

@@ -15,7 +15,7 @@ fn lay_out(machine: &Machine) {
     );
 }
 
-/// Postfix calls it for each mail, as the user; no daemon of Dovecot's is there.
+/// Postfix calls it for each mail, as the user; there is no daemon of Dovecot's.
 pub(crate) const LDA: Way = Way {
     name: "dovecot-lda",
     set_up: |machine| {

@@ -28,7 +28,7 @@ fn start(machine: &Machine) {
     machine.await_port(25);
 }
 
-/// Frozen mails are held too. While it restarts, and its configuration is made anew, it may not say.
+/// Frozen mails are held too. While it restarts, and its configuration is generated again, it may not say.
 fn holds_mail(machine: &Machine) -> bool {
     machine.shell("exim4 -bpc || echo unknown").trim() != "0"
 }

@@ -72,12 +72,12 @@ fn put(machine: &Machine, user: &str, name: &str, write: impl FnOnce(&str)) {
     machine.shell(&format!("chmod 600 {path}; chown -R {user}: $(dirname {path})"));
 }
 
-/// An example in its place in a user's home.
+/// Puts an example into its place in a user's home.
 fn install(machine: &Machine, user: &str, example: &str, name: &str) {
     put(machine, user, name, |path| machine.install_example(example, path));
 }
 
-/// What restarts a fetcher, in its user's name.
+/// The command that restarts a fetcher, as its user.
 const RESTART: &str = "/usr/local/sbin/restart-fetcher";
 
 fn install_restart(machine: &Machine, user: &str, commands: &str) {
@@ -116,7 +116,7 @@ pub(crate) const FDM: Way = Way {
     restart: &[RESTART],
 };
 
-/// Starts fetchmail, or wakes it: it polls at once, and in the background.
+/// Starts fetchmail, or wakes it: it polls at once, in the background.
 const FETCHMAIL_FETCH: &[&str] = &["fetchmail"];
 
 fn set_up_fetchmail(machine: &Machine, user: &str, example: &str) {

@@ -36,7 +36,7 @@ FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run -
 --disable-component-update --disable-sync --window-size=1400,1000"""
 # Roundcube sets this when it has filled in the text field, or TinyMCE once that has started
 READY = "return window.rcmail?.env?.identities_initialized"
-# in seconds: for all mails, and for each thing that is waited for
+# in seconds: for all mails, and for each wait
 DEADLINE = 900
 PATIENCE = 120
 
@@ -51,12 +51,12 @@ class Person:
         self.browser = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
 
     def wait(self, condition, what):
-        # what was found may be drawn anew before it is looked at
+        # what was found may be redrawn before it is looked at
         waiting = WebDriverWait(self.browser, PATIENCE, 0.05, [StaleElementReferenceException])
         return waiting.until(condition, what)
 
     def find(self, css):
-        """The first such element that can be seen."""
+        """The first visible element that matches."""
         elements = self.wait(lambda browser: [e for e in self.all(css) if e.is_displayed()], css)
         return elements[0]
 
@@ -64,7 +64,7 @@ class Person:
         return self.browser.find_elements(By.CSS_SELECTOR, css)
 
     def link_to(self, about):
-        """Where the mail about that is, if it is in the list."""
+        """The mail about that, if it is in the list."""
         links = self.all("#messagelist td.subject a")
         return next((link.get_attribute("href") for link in links if link.text.strip() == about), None)
 

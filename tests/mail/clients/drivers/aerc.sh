@@ -24,5 +24,5 @@ for name in request.txt request.eml; do
   [ ! -e $name ] || set -- 'end this email' ":attach $name\r" "ached $name" y
 done
 [ $# -ne 0 ] || set -- 'end this email' y
-# of what it wrote on the screen before, it leaves standing what it can
+# it redraws as little of the screen as it can
 exec "$here/drive.py" "$screen" @begin "$@" 'ssage sent' ':quit\r' -- aerc

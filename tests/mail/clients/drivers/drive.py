@@ -48,7 +48,7 @@ def wants_to_go_on():
 
 
 def is_at_rest():
-    """Nothing was written for a moment; or, while it wants to go on, for ten, since some always have a thread that does."""
+    """Nothing was written for a moment; or for ten, while it wants to go on: some always have a thread that does."""
     for _ in range(10):
         if select.select([terminal], [], [], 0.05)[0]:
             return False
@@ -60,7 +60,7 @@ def is_at_rest():
 signal.signal(signal.SIGALRM, give_up)
 signal.alarm(180)
 while True:
-    # what is typed while a program still writes, some throw away
+    # some programs throw away what is typed while they still write
     while script and script[0] in screen:
         if is_at_rest():
             screen = screen[screen.index(script[0]) + len(script[0]) :]

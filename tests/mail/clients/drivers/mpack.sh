@@ -1,5 +1,5 @@
 #!/bin/sh
-# mpack, which sends a file: what is not attached goes into the description
+# mpack, which sends a file; what is not attached goes into the description
 set -eu
 file=request.txt
 [ -e $file ] || { file=note.txt; echo hello >note.txt; }
