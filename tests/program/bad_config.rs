@@ -1087,7 +1087,7 @@ fn check_says_what_is_missing_beside_the_configuration() {
     for says in [
         "run netsysrq-mail init",
         "[command.say] cannot be run: /bin/ehco: there is no such file",
-        "cwd of [command.sleep], /nowhere, is no directory; make it",
+        "cwd of [command.sleep], /nowhere, is not a directory; make it",
     ] {
         assert!(checked.stdout.contains(says), "{says:?}: {checked:?}");
     }
