@@ -93,7 +93,8 @@ fn run(words: impl Iterator<Item = OsString>) -> Tool {
             // if the terminal is closed, there is nobody to tell
             drop(error.print());
             if !cfg!(feature = "compose") {
-                let absent = "this build is for a host: it has no sign, keygen, verify or demo";
+                let absent =
+                    "sign, keygen, verify and demo are not in this build: it is for a host";
                 drop(writeln!(io::stderr(), "netsysrq-mail: note: {absent}"));
             }
             return Tool::Usage;
