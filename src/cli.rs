@@ -1,4 +1,4 @@
-//! The subcommands: each says what a person or a mail system sees of the rest.
+//! The subcommands: each reads its options, calls the rest of the program, and reports to a person or a mail system.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "talks to whoever called")]
 
@@ -43,8 +43,9 @@ struct CommandLine {
     verb: Verb,
 }
 
-const AFTER_HELP: &str = "Without a verb, and with \"deliver\", a message is read from standard input:\n  \
-    netsysrq-mail [deliver] [--profile mailbox|mta|qmail] [--wait] [--verbose]\nSee netsysrq-mail(1).";
+const AFTER_HELP: &str = "Without a verb, or with \"deliver\", a message is read from standard input:\n  \
+    netsysrq-mail [deliver] [--profile mailbox|mta|qmail] [--wait] [--verbose]\n\
+    See netsysrq-mail(1) and netsysrq-mail(8).";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -54,7 +55,7 @@ enum Verb {
     #[cfg(feature = "compose")]
     /// Make a key, and print its stanza
     Keygen(keygen::Options),
-    /// Make what is missing of configuration, host key and state
+    /// Make whatever is missing: configuration, host key, state
     Init(init::Options),
     /// Say what is wrong with this installation, and how to mend it
     Check,
@@ -64,11 +65,11 @@ enum Verb {
     /// Check an answer on standard input
     Verify(verify::Options),
     #[cfg(feature = "compose")]
-    /// Tell the whole story in a temporary directory
+    /// Show the whole story in a temporary directory
     Demo,
     /// Say what became of requests, newest first
     Log,
-    /// Take up what a crash, a reboot or a mail system that was down has left
+    /// Take up what a crash, a reboot or a mail system that was down left unfinished
     Resume(resume::Options),
 }
 
@@ -76,7 +77,7 @@ enum Verb {
 pub const TOOLS: [&str; 9] =
     ["sign", "keygen", "init", "check", "explain", "verify", "demo", "log", "resume"];
 
-/// Runs a tool, whose name and arguments `words` are.
+/// Runs a tool; `words` are the name and the arguments of the program.
 #[must_use]
 pub fn tool(words: impl Iterator<Item = OsString>) -> Tool {
     let done = run(words);
@@ -89,10 +90,11 @@ fn run(words: impl Iterator<Item = OsString>) -> Tool {
     let line = match CommandLine::try_parse_from(words) {
         Ok(line) => line,
         Err(error) if error.use_stderr() => {
-            // a closed terminal has nobody to tell
+            // if the terminal is closed, there is nobody to tell
             drop(error.print());
             if !cfg!(feature = "compose") {
-                let absent = "sign, keygen, verify and demo are not in this build: it is a host's";
+                let absent =
+                    "sign, keygen, verify and demo are not in this build: it is for a host";
                 drop(writeln!(io::stderr(), "netsysrq-mail: note: {absent}"));
             }
             return Tool::Usage;

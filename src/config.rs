@@ -1,4 +1,4 @@
-//! The configuration: TOML text to what the pipeline is told. Every fault has its line and its mend.
+//! The configuration: turns TOML text into what the pipeline is told. Every fault names its line and how to mend it.
 
 #![allow(
     clippy::disallowed_methods,

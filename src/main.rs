@@ -1,4 +1,4 @@
-//! `netsysrq-mail`: argv to one call, and its status.
+//! `netsysrq-mail`: turns its arguments into one call, and the result into an exit status.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the edge of the process")]
 
@@ -16,7 +16,7 @@ use netsysrq_mail::system::log::{Line, Log};
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    // A panic must end in a status of ours: 101 and an abort are bounces. Its words are for the log alone.
+    // A panic must end in a status of ours: 101 or an abort would be a bounce. Its message goes to the log alone.
     panic::set_hook(Box::new(|panic| {
         Log::default().write(&Line::error("panic").with("at", &panic.to_string()));
     }));
@@ -39,7 +39,7 @@ fn run(arguments: &[String]) -> u8 {
         }
         Some(verb) if cli::TOOLS.contains(&verb) => tool(),
         _ if matches!(first, Some("-h" | "--help" | "-V" | "--version" | "help")) => tool(),
-        // no mail system calls it so
+        // no mail system calls it like this
         Some("deliver") if matches!(arguments, [_, word] if word == "-h" || word == "--help") => {
             let words = ["netsysrq-mail", "--help"];
             cli::tool(words.map(OsString::from).into_iter()).status()
@@ -50,8 +50,8 @@ fn run(arguments: &[String]) -> u8 {
     }
 }
 
-/// The verb of a tool: only the flags that every tool has may stand before it. Everything else is a delivery's, whose
-/// every ending, a wrong word included, is a status for the mail system.
+/// The verb of a tool: only the flags that every tool has may come before it. Everything else is a delivery, and each
+/// of its endings, even that of a wrong word, is a status for the mail system.
 fn verb(arguments: &[String]) -> Option<&str> {
     let mut words = arguments.iter().map(String::as_str);
     loop {

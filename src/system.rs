@@ -1,4 +1,4 @@
-//! The effects: this touches the world and decides nothing.
+//! The effects: what touches the world, and decides nothing.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "effects live here")]
 

@@ -76,7 +76,7 @@ fn installation(config: &Configuration, findings: &mut Findings) {
     }
 }
 
-/// Says also which keys were revoked by a request.
+/// Returns the keys that a request has revoked.
 fn check_spool(config: &Configuration, findings: &mut Findings) -> Vec<Id> {
     let until_then = "until then every request is deferred";
     match FileSpool::open(&config.state).map(|spool| (spool.ledger(), spool.faults())) {
@@ -104,7 +104,7 @@ fn check_command(command: &Command, path: &Path, findings: &mut Findings) {
         findings.error(path, &what, "until then its requests are answered as unavailable");
     }
     if !Path::new(&command.cwd).is_dir() {
-        let what = format!("cwd of [command.{id}], {}, is no directory", command.cwd);
+        let what = format!("cwd of [command.{id}], {}, is not a directory", command.cwd);
         findings.error(path, &what, "make it");
     }
     if command.answer == Answering::After && ends_the_machine(&command.run) {
@@ -124,14 +124,17 @@ fn check_key(key: &Key, config: &Configuration, revoked: &[Id], findings: &Findi
         note("may ask for nothing: per_hour = 0", "let it ask a few times an hour");
     }
     if let Some(end) = key.not_after.filter(|end| *end <= clock::now()) {
-        note(&format!("was good until {end}"), "take not_after out, or the key");
+        note(&format!("was good until {end}"), "remove not_after, or the key");
     }
     if key.revoked {
-        note("is revoked", "take revoked = true out, or the key");
+        note("is revoked", "remove revoked = true, or the key");
     }
     if revoked.contains(&key.id) {
         let file = config.state.join("revoked").join(key.id.as_str());
-        note("was revoked by a request", &format!("remove {} to lift that", file.display()));
+        note(
+            "was revoked by a request",
+            &format!("remove {} to lift the revocation", file.display()),
+        );
     }
     let presses = !key.sysrq.is_empty() || key.allow.iter().any(presses_keys);
     if let (true, Some(fault)) = (presses, &config.policy.sysrq_fault) {

@@ -1,4 +1,4 @@
-//! `deliver`: a message on standard input, from a mail system. Prints nothing, and always reads to the end.
+//! `deliver`: takes a message from a mail system on standard input. Prints nothing, and always reads to the end.
 
 mod notes;
 mod options;
@@ -19,10 +19,10 @@ use crate::system::{clock, stdin};
 use notes::Notes;
 pub use options::Options;
 
-/// Whether this process has made a claim: after that, "try again" would be of no use.
+/// Whether this process has made a claim: after that, "try again" would be useless.
 pub static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// Delivers, and says the status.
+/// Delivers, and returns the status.
 #[must_use]
 pub fn run(arguments: &[String]) -> u8 {
     let (options, wrong) = match Options::parse(arguments) {
@@ -52,7 +52,7 @@ fn deliver(message: &[u8], options: &Options, mut log: Log) -> Ending {
         return Ending::NotForUs;
     }
     let config = config::load_or_say(&config::path(options.config.as_deref()));
-    // where that cannot be told, the lines are counted where they mostly are
+    // without a usable configuration, the lines are counted in the default state directory
     log.state =
         Some(config.as_ref().map_or_else(|_| config::own_state(), |config| config.state.clone()));
     if search.candidates.is_empty() {
@@ -82,7 +82,7 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// All requests of a message are claimed first, then started.
+    /// Claims all requests of a message first, then starts them.
     fn run(mut self, search: Search) -> Ending {
         let (mut claimed, mut deferred, mut checks) = (false, false, 0_usize);
         for candidate in search.candidates {
@@ -99,7 +99,7 @@ impl Delivery<'_> {
             );
             checks = checks.saturating_add(usize::from(!unchecked));
             claimed |= outcome.is_ok();
-            // a claim beside it is safe from a second delivery: it is a replay then
+            // a second delivery cannot harm a claim in the same message: by then it is a replay
             deferred |= ahead && matches!(outcome, Err(Stop::Deferred(_)));
         }
         for (name, journal) in std::mem::take(&mut self.started) {
@@ -143,7 +143,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// A second delivery of a request whose runner is gone goes on where that left off.
+    /// If the runner of a request died, a second delivery of that request goes on where it left off.
     fn take_abandoned(&mut self, name: &Name) -> Result<(), Stop> {
         let spool = FileSpool::open(&self.config.state)?;
         let journal =
@@ -156,7 +156,7 @@ impl Delivery<'_> {
         if self.options.wait {
             resume::inline(self.config, self.log, name, journal.into_file());
         } else if let Err(error) = runner::detach(name, journal, &self.config.path) {
-            // claimed, and to be resumed: nothing is lost, so nothing is to be tried again
+            // it is claimed and can be resumed: nothing is lost, so the mail system need not try again
             let line = Line::error("not-started").with("job", &name.to_string());
             self.log.write(&line.with("error", &error.to_string()));
         }

@@ -1,4 +1,4 @@
-//! `demo`: the whole story in a temporary directory, by the program itself, with files for mail.
+//! `demo`: shows the whole story in a temporary directory, with the program itself, and files instead of mail.
 
 use std::fs;
 use std::io::Write;
@@ -44,7 +44,7 @@ impl Scene {
         heading("3. The mail is delivered through the filter");
         let status = self.deliver(&mail)?;
         say(&format!(
-            "The filter ended with status {status}: it was for us, and it is dealt with.\n"
+            "The filter ended with status {status}: it was for us, and has been dealt with.\n"
         ));
 
         heading("4. This is the answer");
@@ -105,7 +105,7 @@ impl Scene {
         ))
     }
 
-    /// A request in the name of `alice`, under the key in that file.
+    /// A request in the name of `alice`, signed with the key in that file.
     fn sign(&self, key: &str) -> Result<String, String> {
         let key = self.path(key);
         let arguments = ["sign", "--key", &key, "--key-id", "alice", "--mail"];

@@ -1,4 +1,4 @@
-//! `explain`: a message on standard input; says what is in it, what would be done and why, and changes nothing.
+//! `explain`: says what is in a message on standard input, what would be done and why, and changes nothing.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ struct Foretold {
     word: &'static str,
     reason: &'static str,
     why: String,
-    /// Whether it would be claimed, if that can be told.
+    /// Whether it would be claimed, if that is known.
     claimed: Option<bool>,
 }
 
@@ -131,7 +131,7 @@ fn judge(candidate: Candidate, config: &Configuration) -> Foretold {
     };
     let name = verified.job_name();
     let spool = FileSpool::open(&config.state).and_then(|spool| Ok((spool.ledger()?, spool)));
-    // without a spool, as of an empty one
+    // without a spool, judge as if it were empty
     let ledger = match &spool {
         Ok((ledger, _)) => ledger.clone(),
         Err(_) => Ledger { now: clock::now(), ..Ledger::default() },

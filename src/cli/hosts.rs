@@ -1,4 +1,4 @@
-//! What an operator's machine knows of hosts: `hosts.toml`, and the keys that answers are signed with.
+//! What an operator's machine knows about hosts: `hosts.toml`, and the keys that answers are signed with.
 
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::system::accounts;
 /// The operator's `hosts.toml`, if there is one.
 pub(super) fn read() -> Result<Hosts, String> {
     let path = home("~/.config/netsysrq-mail/hosts.toml");
-    // who can write it says whose answers are genuine; a group may be one's own
+    // whoever can write it decides whose answers are genuine; its group may be the operator's own
     note_rights(&path, 0o002, "can be written by everybody: chmod o-w it");
     match std::fs::read_to_string(&path) {
         Ok(text) => Hosts::parse(&text).map_err(|fault| format!("{}:{fault}", path.display())),
@@ -21,7 +21,7 @@ pub(super) fn read() -> Result<Hosts, String> {
     }
 }
 
-/// On the operator's own machine: a word, and no refusal.
+/// Warns and goes on: this is the operator's own machine.
 pub(super) fn note_rights(path: &Path, rights: u32, what: &str) {
     if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & rights != 0) {
         note(&format!("{} {what}", path.display()));
@@ -54,12 +54,12 @@ pub(super) fn keys(file: Option<&Path>) -> Result<Vec<HostKey>, String> {
     Ok(vec![HostKey { host: None, key }])
 }
 
-/// A word to whoever looks on.
+/// Prints a note on standard error.
 pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr(), "netsysrq-mail: note: {text}"));
 }
 
-/// A path whose `~/` is the home directory that passwd gives us.
+/// A path, with `~/` replaced by the home directory that passwd gives us.
 pub(super) fn home(path: &str) -> PathBuf {
     match path.strip_prefix("~/") {
         Some(rest) => Path::new(&accounts::own().home).join(rest),

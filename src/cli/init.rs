@@ -1,4 +1,4 @@
-//! `init`: makes what is missing of configuration, host key and state, and prints the stanzas for the other side.
+//! `init`: makes whatever is missing of configuration, host key and state, and prints a stanza for those who sign.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -24,7 +24,7 @@ pub(super) struct Options {
     fence: bool,
 }
 
-/// Keys that may sign for longer than this are worth naming when a fence voids what they signed.
+/// Keys that may sign further ahead than this are named when a fence voids what they signed.
 const LONG: Duration = Duration::from_secs(7 * 86400);
 
 /// Makes, and prints what was made.
@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options, config: Option<&Path>) -> Result<Tool, Stri
     Ok(if made { Tool::Yes } else { Tool::No })
 }
 
-/// What `init` needs of a configuration, even of one that is not complete yet.
+/// What `init` needs from a configuration, even from an incomplete one.
 struct Places {
     name: String,
     address: String,
@@ -83,7 +83,7 @@ fn make_config(path: &Path) -> Result<bool, String> {
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
     let host = if host.is_empty() { "localhost".to_owned() } else { host };
-    // root's is an address of our own, a user's their mailbox
+    // for root, an address of our own; for a user, their mailbox
     let own = accounts::own();
     let text = TEMPLATE
         .replace("@USER@", if own.uid == 0 { "netsysrq" } else { &own.name })
@@ -92,7 +92,7 @@ fn make_config(path: &Path) -> Result<bool, String> {
         .replace("@STATE@", &config::own_state().display().to_string())
         .replace("@KEY@", &directory.join("host_ed25519").display().to_string());
     key_file::write(path, &text)?;
-    say(&format!("made {}: read it, it is yours to edit\n", path.display()));
+    say(&format!("made {}: read it, and edit it as you like\n", path.display()));
     Ok(true)
 }
 
@@ -127,12 +127,14 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
         return Ok(made != Made::Nothing);
     }
     let loaded = config::load_or_say(config)?;
-    // what a clock ahead by the skew signed before now says that it was signed before this
+    // a signer's clock may be ahead by the skew: what was signed before now is dated before this
     let cut = now.after(loaded.policy.skew);
     let epoch = cut.after(loaded.policy.skew);
     if marker::exists(state) {
         if FileSpool::fence(state, epoch).map_err(failed)? {
-            say("which keys a request has revoked is lost: set revoked = true in their [key.X]\n");
+            say(
+                "the list of keys revoked by request is lost: set revoked = true in their [key.X]\n",
+            );
         }
     } else {
         FileSpool::init(state, epoch).map_err(failed)?;
@@ -143,7 +145,7 @@ fn make_state(places: &Places, config: &Path, fence: bool) -> Result<bool, Strin
     ));
     for key in loaded.keyring.keys().filter(|key| key.max_ttl > LONG) {
         let ttl = humantime::format_duration(key.max_ttl);
-        say(&format!("  what [key.{}] signed ahead, up to {ttl}, is void\n", key.id));
+        say(&format!("  what [key.{}] signed up to {ttl} ahead is void\n", key.id));
     }
     Ok(true)
 }
@@ -159,7 +161,7 @@ fn stanza(places: &Places) -> Result<String, String> {
         "\n# for ~/.config/netsysrq-mail/hosts.toml of everybody who signs for this host:\n\
          [host.{name:?}]\nmail     = {address:?}\nhost_key = {line:?}\n\
          # key    = \"~/.ssh/id_ed25519\"\n# key_id = \"alice\"\n# from   = \"alice@example.com\"\n\n\
-         # for the configuration of this host, a stanza a key: see netsysrq-mail keygen\n",
+         # for the configuration of this host, one stanza per key: see netsysrq-mail keygen\n",
         name = places.name,
         address = places.address,
     ))
@@ -183,7 +185,7 @@ from        = "@USER@@@HOST@"            # an address of this machine
 transport   = "sendmail"                 # or "smtp" or "file"
 signing_key = "@KEY@"
 
-# Who may ask for what; netsysrq-mail keygen prints such a stanza.
+# Who may ask for what; netsysrq-mail keygen prints a stanza like this.
 # [key.alice]
 # public    = "ssh-ed25519 AAAA... alice@laptop"
 # answer_to = "alice@example.com"

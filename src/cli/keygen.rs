@@ -26,7 +26,7 @@ pub(super) fn run(options: &Options) -> Result<Tool, String> {
         let secret = secret::write(&key_file::random()?);
         key_file::write(path, &secret)?;
         format!(
-            "secret_file = {:?}    # a copy of it there, mode 600",
+            "secret_file = {:?}    # copy it to the host, mode 600",
             path.file_name().unwrap_or_default()
         )
     } else {
@@ -40,7 +40,7 @@ pub(super) fn run(options: &Options) -> Result<Tool, String> {
     Ok(Tool::Yes)
 }
 
-/// The file's name as an id; `key` if there is nothing in it to make one of.
+/// The file's name as an id; `key` if no id can be made of it.
 fn id_of(path: &Path) -> Id {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let plain: String =

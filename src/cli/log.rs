@@ -8,7 +8,7 @@ use crate::exit::Tool;
 use crate::protocol::job::history::History;
 use crate::system::spool::FileSpool;
 
-/// Prints a line a job.
+/// Prints one line per job.
 pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
     let config = config::load_or_say(&config::path(config))?;
     let spool = FileSpool::open(&config.state).map_err(|error| error.to_string())?;
@@ -16,7 +16,7 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<Tool, String> {
     for name in spool.jobs().map_err(|error| error.to_string())? {
         match spool.peek(&name) {
             Ok(state) => told.push((name, state)),
-            // said, and no reason to keep the rest back
+            // reported, but no reason to withhold the rest
             Err(error) => say(&format!("{error}\n")),
         }
     }

@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 /// Why something could not be printed.
 static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
 
-/// Why not everything could be printed, if so.
+/// The error if something could not be printed.
 pub(super) fn unprinted() -> Option<&'static io::Error> {
     UNPRINTED.get()
 }
 
-/// Prints, for as long as somebody reads.
+/// Prints, as long as somebody reads: a reader that goes away is no error.
 pub(super) fn say(text: &str) {
     say_octets(text.as_bytes());
 }

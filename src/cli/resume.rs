@@ -1,4 +1,4 @@
-//! `resume`: takes up what a crash, a reboot or a mail system that was down has left; and with `--only`, the runner.
+//! `resume`: takes up what a crash, a reboot or a mail system that was down has left; with `--only`, it is the runner.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -20,9 +20,9 @@ use crate::system::spool::{FileJournal, FileSpool, Found};
 #[derive(clap::Args, Debug)]
 pub(super) struct Options {
     /// This job alone, as the log names it
-    #[arg(long, value_name = "JOB", value_parser = |job: &str| Name::parse(job).ok_or("no job's name"))]
+    #[arg(long, value_name = "JOB", value_parser = |job: &str| Name::parse(job).ok_or("not the name of a job"))]
     only: Option<Name>,
-    /// At most so many jobs
+    /// Take up at most N jobs
     #[arg(long, value_name = "N", default_value_t = 100)]
     max: usize,
     /// Wait for commands that are started
@@ -30,10 +30,10 @@ pub(super) struct Options {
     wait: bool,
 }
 
-/// Resumes. Prints nothing, since it is called by cron, but its log where a person looks on.
+/// Resumes. Prints nothing, since cron calls it; a person at a terminal sees the log.
 pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
     exec::close_leaked_descriptors();
-    // fails where we lead a session already, which is as good
+    // fails if we lead a session already, which is as good
     let _leader = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     runner::outlive_the_mail_system();
@@ -51,7 +51,7 @@ pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
     })
 }
 
-/// The runner, whose standard input is the job with its lock; or a person who names a job.
+/// For the runner, whose standard input is the job with its lock, or for a person who names a job.
 fn only(config: &Configuration, log: &Log, name: &Name) -> io::Result<Tool> {
     let spool = FileSpool::open(&config.state)?;
     let found = match spool.take_file(name, runner::inherited()?) {
@@ -79,7 +79,7 @@ fn all(config: &Configuration, log: &Log, options: &Options) -> io::Result<Tool>
             Ok(state) if state.is_over() => continue,
             Ok(state) => state,
             Err(error) => {
-                // a damaged one will not mend by itself; one that cannot be read now may be read later
+                // a damaged one will not mend itself; one that cannot be read now may be readable later
                 let damaged = error.kind() == io::ErrorKind::InvalidData;
                 unsent |= !damaged;
                 log.write(&failed(if damaged { "damaged" } else { "unread" }, &name, &error));
@@ -103,7 +103,7 @@ fn all(config: &Configuration, log: &Log, options: &Options) -> io::Result<Tool>
     Ok(if unsent { Tool::No } else { Tool::Yes })
 }
 
-/// One job that is not over: a command goes to a runner of its own, so that it does not hold up the rest.
+/// Takes up one job that is not over; a command goes to a runner of its own, so that it does not hold up the rest.
 fn take_up(
     config: &Configuration,
     log: &Log,
@@ -127,11 +127,11 @@ fn take_up(
     Ok(conclude(config, log, spool, *locked))
 }
 
-/// Carries a job, whose open file has the lock, to its answer, within a delivery.
+/// Carries a job to its answer within a delivery; its open file has the lock.
 pub(super) fn inline(config: &Configuration, log: &Log, name: &Name, file: File) {
     let done = FileSpool::open(&config.state).and_then(|spool| {
         let Found::Taken(locked) = spool.take_file(name, file)? else {
-            return Err(io::Error::other("the job is not ours any more"));
+            return Err(io::Error::other("the job is no longer ours"));
         };
         Ok(conclude(config, log, &spool, *locked))
     });

@@ -35,7 +35,7 @@ pub(super) struct Options {
     /// Key file: an OpenSSH Ed25519 private key, or an HMAC secret; with --agent, its public half will do
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Sign by ssh-agent
+    /// Sign with ssh-agent
     #[arg(long)]
     agent: bool,
     /// The key's id on the host
@@ -53,7 +53,7 @@ pub(super) struct Options {
     /// Print a whole mail instead of its text
     #[arg(long, group = "form")]
     mail: bool,
-    /// Send the mail, by sendmail
+    /// Send the mail with sendmail
     #[arg(long, group = "form")]
     send: bool,
     /// Print a link that opens a mail client
@@ -62,7 +62,7 @@ pub(super) struct Options {
     /// Draw that link as a QR code
     #[arg(long, group = "form")]
     qr: bool,
-    /// Send it by this server, without TLS or password, instead of sendmail
+    /// Send it through this server, without TLS or password, instead of with sendmail
     #[arg(long, value_name = "HOST[:PORT]", requires = "send")]
     smtp: Option<String>,
     /// From address of the mail
@@ -74,7 +74,7 @@ pub(super) struct Options {
     /// Wait for the answer in this mailbox, verify and show it
     #[arg(long, value_name = "MAILDIR|MBOX")]
     wait_answer: Option<PathBuf>,
-    /// The host's public key, one OpenSSH line; else those in hosts.toml
+    /// The host's public key, one OpenSSH line; by default those in hosts.toml
     #[arg(long, value_name = "FILE", requires = "wait_answer")]
     host_key: Option<PathBuf>,
     /// Read the passphrase of the key from this descriptor
@@ -87,14 +87,14 @@ pub(super) struct Options {
     command: Vec<String>,
 }
 
-/// Signs, gives the request away, and waits for its answer if it is to.
+/// Signs, prints or sends the request, and waits for the answer if asked to.
 pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     note_options_behind(&options.command);
     let mut hosts = hosts::read()?;
     note_unlisted(&hosts, options);
     let host = hosts.host.remove(&options.host).unwrap_or_default();
     let signed = sign(options, &host)?;
-    // what is missing for the answer is said before the request has left
+    // what is missing for the answer is reported before the request leaves
     let awaited = match &options.wait_answer {
         Some(path) => Some((Mailbox::open(path)?, hosts::keys(options.host_key.as_deref())?)),
         None => None,
@@ -107,21 +107,21 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     if mailbox.wait(nonce, *expires, &keys, show)? {
         return Ok(Tool::Yes);
     }
-    let advice = "look into the spam folder, or send the same mail again: it is safe";
+    let advice = "look in the spam folder, or send the same mail again: it is safe";
     drop(writeln!(io::stderr(), "netsysrq-mail: no answer came; {advice}"));
     Ok(Tool::CannotTell)
 }
 
-/// They are as good as any argument of a command, and seldom meant so.
+/// They are valid arguments of a command, but seldom meant as such.
 fn note_options_behind(command: &[String]) {
     let own = <Options as clap::Args>::augment_args(clap::Command::new("sign"));
     let flags = command.iter().filter_map(|word| word.strip_prefix("--")?.split('=').next());
     for flag in flags.filter(|flag| own.get_arguments().any(|own| own.get_long() == Some(flag))) {
-        hosts::note(&format!("--{flag} stands behind the command, so it is an argument of it"));
+        hosts::note(&format!("--{flag} comes after the command, so it is an argument of it"));
     }
 }
 
-/// The host decides, and `hosts.toml` may be behind: so this is a note, not an error.
+/// A note, not an error: the host decides, and `hosts.toml` may be out of date.
 fn note_unlisted(hosts: &Hosts, options: &Options) {
     let (asked, words) = (&options.host, options.command.join(" "));
     let Some(host) = hosts.host.get(asked) else {
@@ -140,7 +140,7 @@ fn note_unlisted(hosts: &Hosts, options: &Options) {
 
 fn key_id(text: &str) -> Result<Id, String> {
     let mend = "use a-z, 0-9 and -, a letter first, 32 at most";
-    Id::new(text).ok_or_else(|| format!("{text:?} is no key id; {mend}"))
+    Id::new(text).ok_or_else(|| format!("{text:?} is not a key id; {mend}"))
 }
 
 fn sign(options: &Options, host: &Host) -> Result<Signed, String> {
@@ -149,7 +149,9 @@ fn sign(options: &Options, host: &Host) -> Result<Signed, String> {
         (None, Some(id)) => key_id(id)?,
         (None, None) => {
             let stanza = format!("[host.{:?}] of hosts.toml", options.host);
-            return Err(format!("which key is it there? give --key-id, or key_id in {stanza}"));
+            return Err(format!(
+                "the key's id on that host is not known: give --key-id, or key_id in {stanza}"
+            ));
         }
     };
     let path = options.key.clone().or_else(|| host.key.as_deref().map(home));
@@ -157,7 +159,8 @@ fn sign(options: &Options, host: &Host) -> Result<Signed, String> {
     if options.agent {
         return agent::sign(request, &key_id, path.as_deref());
     }
-    let path = path.ok_or("which key signs? give --key FILE or --agent, or key in hosts.toml")?;
+    let path = path
+        .ok_or("there is no key to sign with: give --key FILE or --agent, or key in hosts.toml")?;
     let seal = read_key(&path, options.passphrase_fd)?;
     sign::sign(request, &key_id, Signer::Own(&seal))
 }
@@ -221,7 +224,7 @@ fn describe(signed: &Signed) -> serde_json::Value {
 fn address(given: &Option<String>, known: &Option<String>, flag: &str) -> Result<Address, String> {
     let text = given.as_ref().or(known.as_ref()).ok_or(format!("give {flag} ADDRESS"))?;
     let bare = || text.parse().map(|address| Address::new(None, address));
-    text.parse().or_else(|_| bare()).map_err(|_| format!("{flag} {text:?} is no mail address"))
+    text.parse().or_else(|_| bare()).map_err(|_| format!("{flag} {text:?} is not a mail address"))
 }
 
 fn mail(signed: &Signed, from: Address, to: Address) -> Result<String, String> {

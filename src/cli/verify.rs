@@ -1,4 +1,4 @@
-//! `verify`: an answer on standard input; shows only what the host signed.
+//! `verify`: checks an answer on standard input, and shows only what the host signed.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// Options of `verify`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Options {
-    /// The host's public key, one OpenSSH line; else those in hosts.toml
+    /// The host's public key, one OpenSSH line; by default those in hosts.toml
     #[arg(long, value_name = "FILE")]
     host_key: Option<PathBuf>,
     /// The request that this should answer
@@ -48,7 +48,7 @@ pub(super) fn run(options: &Options, json: bool) -> Result<Tool, String> {
     Ok(if other { Tool::Other } else { Tool::Yes })
 }
 
-/// Prints what is signed; `other` if it answers another request than it should.
+/// Prints what is signed; `other` if it answers a request other than the one named.
 pub(super) fn show(statement: &Statement, output: Option<&[u8]>, other: bool, json: bool) {
     if json {
         let output = output.map(String::from_utf8_lossy);

@@ -21,15 +21,17 @@ pub enum Unwilling {
     Refused,
     /// It does not speak the protocol.
     Garbled,
-    /// It cannot be talked to.
+    /// Talking to it failed.
     Io(io::Error),
 }
 
 impl fmt::Display for Unwilling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused => f.write_str("the agent refuses; is it locked, or does it ask first?"),
-            Self::Garbled => f.write_str("what answers at SSH_AUTH_SOCK is no agent"),
+            Self::Refused => {
+                f.write_str("the agent refused: it may be locked, or its user may have declined")
+            }
+            Self::Garbled => f.write_str("what answers at SSH_AUTH_SOCK is not an agent"),
             Self::Io(error) => write!(f, "the agent: {error}"),
         }
     }

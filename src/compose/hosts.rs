@@ -1,4 +1,4 @@
-//! `hosts.toml`: the hosts that an operator signs for, a stanza a host, as `init` prints it.
+//! `hosts.toml`: the hosts that an operator signs for, one stanza per host, as `init` prints it.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Host {
     pub key_id: Option<String>,
     /// The address that requests are mailed from.
     pub from: Option<String>,
-    /// The commands that this operator uses there; `sign` notes any other. None means that nobody keeps a list.
+    /// The commands that this operator uses there; `sign` prints a note about any other. Empty if nobody keeps a list.
     #[serde(default)]
     pub commands: Vec<String>,
 }
@@ -36,7 +36,7 @@ impl Hosts {
     /// Reads the file.
     ///
     /// # Errors
-    /// What is wrong, and in which line.
+    /// What is wrong, and on which line.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
@@ -45,7 +45,7 @@ impl Hosts {
         })
     }
 
-    /// The public keys of all hosts, with the name that each stands under.
+    /// The public keys of all hosts, each with the name of its host.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &str)> {
         self.host.iter().filter_map(|(name, host)| Some((name.as_str(), host.host_key.as_deref()?)))
     }

@@ -30,8 +30,8 @@ fn escaped(text: &str, allowed: &[u8]) -> String {
     escaped
 }
 
-/// A QR code, two modules a character, dark on light whatever the terminal's colours: light modules are blocks for a
-/// terminal that writes light on dark. `None` if there is too much text.
+/// A QR code, two modules per character, for a terminal that writes light on dark: light modules are blocks. `None` if
+/// there is too much text.
 #[must_use]
 pub fn qr(text: &str) -> Option<String> {
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;

@@ -21,7 +21,7 @@ pub struct Signed {
     pub frame: String,
 }
 
-/// Signs octets by Ed25519, or says why not.
+/// Signs octets with Ed25519, or says why not.
 pub type Sign<'a> = &'a mut dyn FnMut(&[u8]) -> Result<[u8; 64], String>;
 
 /// Who signs.
@@ -53,7 +53,7 @@ pub fn sign(request: Request, key_id: &Id, signer: Signer<'_>) -> Result<Signed,
         Signer::Other(key, sign) => cose::sign1(octets, kid, aad, |signed| {
             let signature = sign(signed)?;
             let genuine = key.verify_strict(signed, &Signature::from_bytes(&signature)).is_ok();
-            genuine.then_some(signature).ok_or_else(|| "the signature is of another key".to_owned())
+            genuine.then_some(signature).ok_or_else(|| "the signature is by another key".to_owned())
         })?,
     };
     let sealed = sealed.ok_or("the request cannot be encoded")?;
@@ -68,7 +68,7 @@ pub fn sign(request: Request, key_id: &Id, signer: Signer<'_>) -> Result<Signed,
     });
     if read_back.as_ref() != Some(&signed.request) || found.candidates.len() != 1 {
         return Err(
-            "the request does not read back as it was asked: times or words are out of bounds"
+            "the request does not read back as asked for: times or words are out of bounds"
                 .to_owned(),
         );
     }
@@ -76,7 +76,7 @@ pub fn sign(request: Request, key_id: &Id, signer: Signer<'_>) -> Result<Signed,
 }
 
 impl Signed {
-    /// The plain words and the frame: the body of a mail. No dots and no addresses, which mail clients make links of.
+    /// The plain words and the frame: the body of a mail. No dots and no addresses, which mail clients turn into links.
     #[must_use]
     pub fn text(&self) -> String {
         let request = &self.request;
@@ -119,7 +119,7 @@ mod tests {
         sign(request, &Id::new("alice").unwrap(), Signer::Own(&key))
     }
 
-    /// Mail clients make a link of whatever looks like an address or a host.
+    /// Mail clients turn whatever looks like an address or a host into a link.
     #[test]
     fn nothing_above_the_frame_looks_like_a_link() {
         let signed = signed(1_763_668_951, &["mail-to", "bob@example.com"]).unwrap();

@@ -37,8 +37,8 @@ pub struct HostKey {
 
 /// Looks for an answer in a mail, or in a frame alone, and checks it against the keys of hosts.
 ///
-/// A command's output may quote an older answer, so of several the one to `nonce` counts; without one the last of the
-/// text, where a host writes its own.
+/// A command's output may quote an older answer: if there are several, the one to `nonce` counts; failing that, the
+/// last in the text, where a host writes its own.
 #[must_use]
 pub fn check(mail: &[u8], keys: &[HostKey], nonce: Option<&Nonce>) -> Found {
     // a frame alone has no header: give it an empty one
@@ -84,7 +84,7 @@ fn attached(mail: &[u8], signed: &Digested) -> Option<Vec<u8>> {
     parts.map(|part| part.contents().to_vec()).find(|octets| Digested::of(octets) == *signed)
 }
 
-/// What a statement says, a line a claim.
+/// What a statement says, one line for each of its fields.
 #[must_use]
 pub fn describe(statement: &Statement) -> String {
     let mut text = String::new();
@@ -143,7 +143,7 @@ mod tests {
         frame::encode(Kind::Answer, &statement.seal(&Seal::Ed25519(key())).unwrap()).unwrap()
     }
 
-    /// The nonce of the answer that counts, among those that a host named so may have signed.
+    /// The nonce of the answer that counts, among those that a host of this name may have signed.
     fn counts(mail: &str, host: Option<&str>, nonce: Option<u8>) -> Option<u8> {
         let host = host.map(ToOwned::to_owned);
         let keys = [HostKey { host, key: key().verifying_key() }];
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(counts(&mail, Some("web2"), None), None);
     }
 
-    /// Where it is not among them, the last one of the text counts, not that of an attachment.
+    /// If it is not among them, the last one in the text counts, not one in an attachment.
     #[test]
     fn of_several_answers_the_one_asked_for_counts() {
         let text = answer("web1", 1) + &answer("web1", 2);

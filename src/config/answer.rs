@@ -95,7 +95,7 @@ impl Reader<'_> {
                 if !tls && !loopback {
                     self.fault(
                         file,
-                        "a password in clear over the network",
+                        "a password would cross the network in clear",
                         "set tls = \"required\"",
                     );
                     return None;

@@ -38,7 +38,7 @@ impl Reader<'_> {
             Some(Word::Literal(program)) if program.starts_with('/') => PathBuf::from(program),
             _ => {
                 let what = format!("run of {id} does not start with an absolute path");
-                self.fault(&entry.run, &what, "write the program from / on");
+                self.fault(&entry.run, &what, "write the program's absolute path");
                 return None;
             }
         };
@@ -81,14 +81,14 @@ impl Reader<'_> {
         }
         for name in command.arguments.keys() {
             if !names.contains(&name.as_str()) {
-                let what = format!("argument {name} stands nowhere in run");
-                self.fault(run, &what, &format!("write {{{name}}} in run, or take it out of args"));
+                let what = format!("argument {name} is not used in run");
+                self.fault(run, &what, &format!("write {{{name}}} in run, or remove it from args"));
             }
         }
     }
 }
 
-/// Whose rights a command takes on; why not, if it cannot.
+/// The account whose rights a command takes on, or why it cannot.
 fn account(user: Option<&str>, group: Option<&str>) -> Result<Account, String> {
     let own = geteuid();
     let mut account = match user {

@@ -10,7 +10,7 @@ use crate::system::trusted_file::Untrusted;
 pub struct Fault {
     /// The file.
     pub path: PathBuf,
-    /// The line, from 1 on, if one can be told.
+    /// The line, counted from 1, if it is known.
     pub line: Option<usize>,
     /// What is wrong.
     pub what: String,
@@ -37,7 +37,7 @@ pub(super) fn untrusted(path: &Path, line: Option<usize>, fault: &Untrusted) -> 
     Fault { path: path.to_owned(), line, what, mend: fault.mend.clone() }
 }
 
-/// The line that an octet is in, from 1 on.
+/// The line that an octet is in, counted from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|c| *c == b'\n').count().saturating_add(1)
 }

@@ -70,8 +70,8 @@ impl Reader<'_> {
                     ids.push(id);
                 }
                 _ => {
-                    let what = format!("allow names {:?}, which is no command", name.get_ref());
-                    self.fault(name, &what, "add a [command.X] for it, or take it out");
+                    let what = format!("allow names {:?}, which is not a command", name.get_ref());
+                    self.fault(name, &what, "add a [command.X] for it, or remove it");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! A file becomes a configuration, or all of its faults.
+//! Turns a file into a configuration, or into the list of its faults.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub fn load(path: &Path) -> Result<Configuration, Vec<Fault>> {
     configuration.filter(|_| reader.faults.is_empty()).ok_or(reader.faults)
 }
 
-/// Reads a configuration, for who has room for one fault.
+/// Reads a configuration, for a caller with room for one fault.
 ///
 /// # Errors
 /// The first of its faults, in words.
@@ -45,12 +45,12 @@ pub fn load_or_say(path: &Path) -> Result<Configuration, String> {
     load(path).map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())
 }
 
-/// What to do where there is no configuration, or none that this user may read.
+/// What to do if there is no configuration, or none that this user may read.
 fn mend_of_absence(path: &Path) -> Option<String> {
     // not opened: it may be a FIFO
     let error = accounts::may(path, Access::READ_OK).err()?;
     if error == Errno::NOENT {
-        return Some("run netsysrq-mail init, or name another by --config".to_owned());
+        return Some("run netsysrq-mail init, or name another with --config".to_owned());
     }
     let is_roots = error == Errno::ACCESS && path == Path::new(SYSTEM);
     is_roots.then(|| format!("it is root's; netsysrq-mail init makes {}", own_path().display()))

@@ -1,4 +1,4 @@
-//! What a configuration means: what serde read becomes what the pipeline is told.
+//! What a configuration means: turns what serde read into what the pipeline is told.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Reader<'_> {
         }
         for group in &file.groups {
             if names.contains(&group.get_ref().0) {
-                self.fault(group, "a name is also a group", "take it out of one of the two");
+                self.fault(group, "a name is also a group", "remove it from one of the two");
             }
         }
         names

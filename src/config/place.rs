@@ -1,4 +1,4 @@
-//! Where the configuration and the state are, if nobody says.
+//! Where the configuration and the state are, unless somebody says otherwise.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,11 @@ use rustix::process::geteuid;
 
 use crate::system::accounts;
 
-/// The file of root, and of everybody who has none of their own.
+/// The file of root, and of everybody without one of their own.
 pub const SYSTEM: &str = "/etc/netsysrq-mail/config.toml";
 
-/// Which file is read: `named`; else root's in `/etc`, a user's own in their home as passwd gives it, or the one in `/etc`.
+/// Which file is read: `named`, if given; for root, the one in `/etc`; for a user, their own, in the home that passwd
+/// gives, or else the one in `/etc`.
 #[must_use]
 pub fn path(named: Option<&Path>) -> PathBuf {
     if let Some(named) = named {
@@ -28,7 +29,7 @@ pub fn own_path() -> PathBuf {
     Path::new(&accounts::own().home).join(".config/netsysrq-mail/config.toml")
 }
 
-/// The state directory where the configuration does not say.
+/// The state directory, if the configuration names none.
 #[must_use]
 pub fn own_state() -> PathBuf {
     if geteuid().is_root() {

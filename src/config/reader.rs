@@ -20,13 +20,13 @@ impl Reader<'_> {
     pub(super) fn id(&mut self, name: &Spanned<String>) -> Option<Id> {
         let id = Id::new(name.get_ref());
         if id.is_none() {
-            let what = format!("{:?} is no id", name.get_ref());
+            let what = format!("{:?} is not an id", name.get_ref());
             self.fault(name, &what, "use a-z, 0-9 and -, a letter first, 32 at most");
         }
         id
     }
 
-    /// A file that the configuration names, from its own directory on.
+    /// The path of a file that the configuration names, relative to its own directory.
     pub(super) fn beside(&self, file: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("/")).join(file)
     }

@@ -26,7 +26,7 @@ impl TryFrom<String> for Name {
             .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'@'));
         if text.is_empty() || text.len() > 100 || !plain {
             return Err(format!(
-                "{text:?} is no name: use lower case letters, digits, '.', '-', '_', '@'"
+                "{text:?} is not a name: use lower case letters, digits, '.', '-', '_', '@'"
             ));
         }
         Ok(Self(text))
@@ -43,7 +43,7 @@ impl TryFrom<String> for Span {
     fn try_from(text: String) -> Result<Self, String> {
         humantime::parse_duration(&text)
             .map(Self)
-            .map_err(|_| format!("{text:?} is no duration: write 90s, 1h30m or 30d"))
+            .map_err(|_| format!("{text:?} is not a duration: write 90s, 1h30m or 30d"))
     }
 }
 
@@ -70,8 +70,9 @@ impl TryFrom<SizeText> for Size {
         let size = units.into_iter().find_map(|(unit, factor)| {
             text.strip_suffix(unit)?.trim().parse::<usize>().ok()?.checked_mul(factor)
         });
-        size.map(Self)
-            .ok_or_else(|| format!("{text:?} is no size: write 64KiB, 1MiB or a number of octets"))
+        size.map(Self).ok_or_else(|| {
+            format!("{text:?} is not a size: write 64KiB, 1MiB or a number of octets")
+        })
     }
 }
 
@@ -86,7 +87,7 @@ impl TryFrom<PathBuf> for Absolute {
         if path.is_absolute() {
             return Ok(Self(path));
         }
-        Err(format!("{:?} is a relative path: write it from / on", path.display().to_string()))
+        Err(format!("{:?} is a relative path: write an absolute one", path.display().to_string()))
     }
 }
 
@@ -98,7 +99,7 @@ pub(super) struct MailboxText(pub(super) Mailbox);
 impl TryFrom<String> for MailboxText {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| format!("{text:?} is no mail address"))
+        text.parse().map(Self).map_err(|_| format!("{text:?} is not a mail address"))
     }
 }
 
@@ -113,7 +114,7 @@ impl TryFrom<String> for Address {
         match text.parse() {
             // one that looks like an option is asking for trouble with sendmail programs
             Ok(address) if !text.starts_with('-') => Ok(Self(address)),
-            _ => Err(format!("{text:?} is no mail address")),
+            _ => Err(format!("{text:?} is not a mail address")),
         }
     }
 }
@@ -140,7 +141,7 @@ impl TryFrom<Datetime> for Moment {
     fn try_from(moment: Datetime) -> Result<Self, String> {
         humantime::parse_rfc3339(&moment.to_string())
             .map(|time: SystemTime| Self(time.into()))
-            .map_err(|_| format!("{moment} is no time in UTC: write 2026-12-31T00:00:00Z"))
+            .map_err(|_| format!("{moment} is not a time in UTC: write 2026-12-31T00:00:00Z"))
     }
 }
 
@@ -153,11 +154,11 @@ impl TryFrom<String> for WordText {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         if text.contains('\0') {
-            return Err("a NUL in run".to_owned());
+            return Err("run contains a NUL".to_owned());
         }
         Word::parse(&text).map(Self).ok_or_else(|| {
             format!(
-                "{text:?}: a placeholder is a whole word {{name}}, and braces stand nowhere else"
+                "{text:?}: a placeholder is a whole word {{name}}, and braces may appear nowhere else"
             )
         })
     }
@@ -173,7 +174,7 @@ impl TryFrom<String> for SequenceText {
     fn try_from(text: String) -> Result<Self, String> {
         Sequence::parse(&text).map(Self).ok_or_else(|| {
             format!(
-                "{text:?} is no SysRq sequence: 1 to 16 of a-z and 0-9, and nothing after b, o or c"
+                "{text:?} is not a SysRq sequence: 1 to 16 of a-z and 0-9, and nothing after b, o or c"
             )
         })
     }
@@ -207,7 +208,7 @@ impl TryFrom<ArgumentEntry> for ArgumentType {
             }
             (None, Some("word"), None, Some(_), Some(chars)) => {
                 let chars = character_set(&chars)
-                    .ok_or_else(|| format!("{chars:?} is no set of characters"))?;
+                    .ok_or_else(|| format!("{chars:?} is not a set of characters"))?;
                 Argument::Word { chars, max: length.ok_or("max is negative")? }
             }
             (None, Some("hostname"), None, None, None) => Argument::Hostname,

@@ -1,4 +1,4 @@
-//! Users and groups, out of `/etc/passwd` and `/etc/group`: a static binary has no other name service, and an
+//! Users and groups, from `/etc/passwd` and `/etc/group`: a static binary has no other name service, and an
 //! emergency should not wait for a directory server. A number always works.
 
 use std::fs;
@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 
 use crate::protocol::rules::command::Account;
 
-/// The account of a name or a number; `None` if a name is not found.
+/// The account with this name or number; `None` if the name is not found.
 #[must_use]
 pub fn find(user: &str) -> Option<Account> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -18,13 +18,13 @@ pub fn find(user: &str) -> Option<Account> {
     find_in(user, &passwd, &group)
 }
 
-/// The name of a user; the number of one that has none.
+/// The name of a user, or the number if there is no name.
 #[must_use]
 pub fn name_of(uid: u32) -> String {
     find(&uid.to_string()).map_or(uid.to_string(), |account| account.name)
 }
 
-/// Whether we, by our effective rights, may use a file so. Opens nothing.
+/// Whether our effective rights allow this use of a file. Opens nothing.
 ///
 /// # Errors
 /// Why not.
@@ -39,7 +39,7 @@ pub fn own() -> Account {
     find(&uid.to_string()).unwrap_or_else(|| unnamed(uid))
 }
 
-/// The number of a group's name or number; `None` if a name is not found.
+/// The number of the group with this name or number; `None` if the name is not found.
 #[must_use]
 pub fn find_group(group: &str) -> Option<u32> {
     let file = fs::read_to_string("/etc/group").unwrap_or_default();

@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use crate::protocol::time::Time;
 
-/// Now, as the machine says.
+/// Now, by the machine's clock.
 #[must_use]
 pub fn now() -> Time {
     SystemTime::now().into()
 }
 
-/// When the kernel was started (proc_stat(5), `btime`); now where it does not say.
+/// When the kernel was started (proc_stat(5), `btime`); now, if it does not say.
 #[must_use]
 pub fn boot_time() -> Time {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -20,10 +20,10 @@ pub fn boot_time() -> Time {
     line.map_or_else(now, Time::from_unix)
 }
 
-/// The kernel's id of this boot (proc_sys_kernel(5), `random/boot_id`); `unknown` where there is none.
+/// The kernel's id of this boot (proc_sys_kernel(5), `random/boot_id`); `unknown` if there is none.
 ///
 /// # Errors
-/// When there is one and it cannot be read: to take that for another boot would be to say what is not so.
+/// When there is one and it cannot be read: to report another boot could be untrue.
 pub fn boot_id() -> io::Result<String> {
     match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(id) => Ok(id.trim().to_owned()),

@@ -2,8 +2,8 @@
 //! process group, and a cap on its output.
 //!
 //! A launcher starts the command: our own binary once more, since without unsafe code a process can only change its own
-//! rights. It sets session, limits, groups, gid, uid and no-new-privileges, then execs. What goes wrong in it is told over
-//! a pipe that a successful exec closes.
+//! rights. It sets session, limits, groups, gid, uid and no-new-privileges, then execs. What goes wrong in it is
+//! reported over a pipe that a successful exec closes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
@@ -111,7 +111,7 @@ impl Running {
             }
         }
         self.drain(&mut kept);
-        // the leader is not waited for yet, so its number still names this group
+        // the leader has not been waited for yet, so its number still names this group
         let _gone = kill_process_group(self.group, Signal::KILL);
         let end = match self.child.wait() {
             Ok(_) if timed_out => End::TimedOut,
@@ -229,8 +229,8 @@ pub fn wait(mut child: Child, deadline: Duration) -> io::Result<Option<ExitStatu
     }
 }
 
-/// Closes what mail systems leave open in their children (Dovecot: a dozen, the client's socket among them): a runner
-/// would hold a delivery open with it, and a command could read it. To be called before anything of ours is open.
+/// Closes what mail systems leave open in their children (Dovecot: a dozen, the client's socket among them): with it, a
+/// runner would hold a delivery open, and a command could read it. Call this before anything of ours is open.
 pub fn close_leaked_descriptors() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<i32> = entries
@@ -238,7 +238,7 @@ pub fn close_leaked_descriptors() {
         .filter(|number| *number > 2)
         .collect();
     for number in numbers {
-        // the directory's own is closed already
+        // the directory's own descriptor is closed already
         let _gone = nix::unistd::close(number);
     }
 }
@@ -253,12 +253,12 @@ pub fn launch(arguments: &[String]) -> String {
     let error = match become_command(arguments) {
         Ok(error) | Err(error) => error.to_string(),
     };
-    // the runner reads this; where it is gone there is nobody to tell
+    // the runner reads this; without one there is nobody to tell
     drop(File::from(fault_pipe).write_all(error.as_bytes()));
     error
 }
 
-/// Its error is that of one step or of the exec; there is no success to return.
+/// Returns the error of a step, or of the exec; after a success there is nothing to return to.
 fn become_command(arguments: &[String]) -> io::Result<io::Error> {
     let invalid = || io::Error::from(ErrorKind::InvalidInput);
     let [uid, gid, groups, confined, dashes, program, words @ ..] = arguments else {
@@ -294,8 +294,8 @@ fn become_command(arguments: &[String]) -> io::Result<io::Error> {
 }
 
 /// Mail systems leave signals ignored (Exim: HUP, INT, USR1, TERM) or blocked, and a command would inherit that: a daemon
-/// that it restarts could not be stopped again. What has a handler gets its default back at exec; SIGPIPE is left to
-/// [`CommandExt::exec`].
+/// that it restarts could not be stopped again. A signal with a handler gets its default back at exec; SIGPIPE is left
+/// to [`CommandExt::exec`].
 fn let_signals_through() -> io::Result<()> {
     use signal_hook::consts::FORBIDDEN;
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
@@ -304,7 +304,7 @@ fn let_signals_through() -> io::Result<()> {
     signals.try_for_each(|signal| signal_hook::flag::register(signal, Arc::default()).map(drop))
 }
 
-/// Mail systems lower them (Dovecot: 256 MiB of address space); what cannot be raised stays.
+/// Mail systems lower them (Dovecot: 256 MiB of address space); what cannot be raised stays as it is.
 fn raise_soft_limits() {
     for resource in [Resource::As, Resource::Data, Resource::Cpu, Resource::Fsize] {
         let maximum = getrlimit(resource).maximum;

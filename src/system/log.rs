@@ -1,4 +1,4 @@
-//! The log: one line an ending to `/dev/log`, facility LOG_AUTHPRIV, fields `name=value`.
+//! The log: one line per event to `/dev/log`, facility LOG_AUTHPRIV, fields `name=value`.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -14,10 +14,10 @@ const INFO: u8 = 86;
 const ERR: u8 = 83;
 /// A line is cut here, in octets: syslog daemons take 1024.
 const LINE: usize = 960;
-/// Lines about unverified mail, a minute.
+/// The most lines about unverified mail per minute.
 const UNVERIFIED: u32 = 60;
 
-/// Lines about unverified mail that one process writes where they cannot be counted.
+/// The most lines about unverified mail that one process writes if they cannot be counted.
 const UNCOUNTED: u32 = 8;
 
 /// Where lines go.
@@ -66,7 +66,7 @@ impl Line {
         self
     }
 
-    /// Marks a line that any stranger can bring about: so many a minute and no more.
+    /// Marks a line that any stranger can cause: only a limited number is written per minute.
     #[must_use]
     pub fn unverified(mut self) -> Self {
         self.unverified = true;
@@ -92,7 +92,7 @@ impl Log {
         }
         let text = line.as_str();
         if self.verbose {
-            // nobody is to be told about a standard error that is closed
+            // if standard error is closed, there is nobody to tell
             drop(writeln!(std::io::stderr(), "{text}"));
         }
         let datagram = format!("<{}>netsysrq-mail[{}]: {text}", line.priority, std::process::id());

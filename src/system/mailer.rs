@@ -43,13 +43,13 @@ pub struct Smtp {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Whether the connection must be under TLS.
+    /// Whether the connection must use TLS.
     pub tls: bool,
     /// User name and password.
     pub credentials: Option<(String, zeroize::Zeroizing<String>)>,
 }
 
-/// How long a mail system may take to take a mail.
+/// How long a mail system may take to accept a mail.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Transport {
@@ -84,8 +84,8 @@ impl MailSystem {
     }
 }
 
-/// `TIME.key.cti.stage.eml`: written aside, synced, then named, so that a watcher never reads a half. A copy has its
-/// address in the name: there may be several of one job.
+/// `TIME.key.cti.stage.eml`: written aside, synced, then named, so that a watcher never reads half a mail. A copy has
+/// its address in the name: there may be several for one job.
 fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
     let mut file = NamedTempFile::with_prefix_in(".tmp", directory)?;
     file.write_all(letter.mail)?;
@@ -103,8 +103,8 @@ fn write_file(directory: &Path, letter: &Letter<'_>) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// `sendmail -i -f SENDER -- ADDRESS`, the null sender as `<>`, the mail on standard input out of memory: a program that does not read cannot
-/// stop us.
+/// `sendmail -i -f SENDER -- ADDRESS`, the null sender as `<>`, the mail on standard input from memory: a program that
+/// does not read cannot stop us.
 fn pipe(
     program: &Path,
     from: Option<&Address>,
@@ -201,10 +201,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a directory for answers is there.
+/// Whether a directory can take answers.
 ///
 /// # Errors
-/// When it is not, or is no directory.
+/// When it is missing, is not a directory, or is not ours to write to.
 pub fn check_directory(directory: &Path) -> io::Result<()> {
     if !fs::metadata(directory)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());

@@ -15,7 +15,7 @@ use crate::protocol::time::Time;
 use crate::protocol::wire::crc::crc32;
 
 const NAME: &str = "marker";
-/// The mend of a spool that is not there. What a lost one had accepted is refused by a fence alone.
+/// How to mend a missing spool. Only a fence refuses what a lost one had accepted.
 pub(super) const MAKE: &str = "run netsysrq-mail init; with --fence if there was one before";
 const FIRST_LINE: &str = "netsysrq-mail spool 1";
 

@@ -34,7 +34,7 @@ pub fn take(path: &Path, size: u32, period: u32, now: Time) -> io::Result<Admiss
     Ok(admission)
 }
 
-/// Waits a second for the lock: a process that is stopped while it holds the lock must not stop all others.
+/// Waits a second for the lock: a process that is stopped while holding it must not stop all others.
 fn lock(file: &File) -> io::Result<bool> {
     for _ in 0..100 {
         match file.try_lock() {

@@ -1,4 +1,4 @@
-//! The runner: our own binary started anew with a claimed job as its standard input, and what it needs of the world.
+//! The runner: our own binary, started again with a claimed job as standard input, and what it needs from the world.
 
 use std::fs::File;
 use std::io;
@@ -31,10 +31,10 @@ use crate::protocol::take::{Host, Letter};
 use crate::protocol::time::Here;
 use crate::protocol::wire::request::Request;
 
-/// How long a mail system may take to take a notice: what follows it is urgent.
+/// How long a mail system may take to accept a notice: what follows it is urgent.
 const NOTICE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Starts a runner for a job that is claimed, and does not wait for it. The lock goes along.
+/// Starts a runner for a claimed job, and does not wait for it. The lock goes with the job.
 ///
 /// # Errors
 /// When it cannot be started: the job stays claimed, for whoever resumes it.
@@ -53,8 +53,8 @@ pub fn detach(name: &Name, journal: FileJournal, config: &Path) -> io::Result<()
         .map(drop)
 }
 
-/// Lets SIGTERM pass: a command that stops the mail system must not stop its answer. By a handler, of which exec leaves
-/// nothing to commands and mail systems; they would inherit a blocked signal.
+/// Survives SIGTERM: a command that stops the mail system must not stop its own answer. Uses a handler, which exec
+/// resets; commands and mail systems would inherit a blocked signal.
 pub fn outlive_the_mail_system() {
     let _ends_as_before = signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default());
 }
@@ -77,11 +77,11 @@ pub struct Machine<'a> {
     pub transport: &'a Transport,
     /// How many commands run at a time.
     pub jobs: u32,
-    /// The place of the command that this runner runs; given back at its end.
+    /// The place of the command that this runner runs; released when the command ends.
     pub place: Option<File>,
     /// How SysRq keys are pressed.
     pub sysrq: &'a Settings,
-    /// Who may be revoked.
+    /// The keys that may be revoked.
     pub keyring: &'a Keyring,
     /// The log.
     pub log: &'a Log,
@@ -133,7 +133,7 @@ impl Host for Machine<'_> {
 }
 
 impl Machine<'_> {
-    /// Tells of the newest jobs of a key that are over, and hands their answers over again: the same mails.
+    /// Lists a key's newest jobs that are over, and hands their answers over again: the same mails.
     fn last(&mut self, count: usize, key: &Key) -> io::Result<Outcome> {
         let mut text = String::new();
         let own = self.spool.jobs()?.into_iter().filter(|name| *name.key() == key.id);
@@ -152,7 +152,7 @@ impl Machine<'_> {
             }
         }
         if text.is_empty() {
-            text.push_str("nothing that is over\n");
+            text.push_str("no finished requests\n");
         }
         Ok(Outcome::said(text))
     }
@@ -162,10 +162,12 @@ impl Machine<'_> {
             return Ok(Outcome::bare(End::NotStarted(format!("there is no key {key}"))));
         }
         self.spool.revoke(key)?;
-        Ok(Outcome::said(format!("{key} is revoked, until somebody lifts it by hand\n")))
+        Ok(Outcome::said(format!(
+            "{key} is revoked, until somebody lifts the revocation by hand\n"
+        )))
     }
 
-    /// Tells whoever is to hear of every request; that they hear is not promised.
+    /// Notifies the addresses that hear of every request; delivery is not promised.
     pub fn notify(
         &self,
         job: &Name,

@@ -12,8 +12,8 @@
 //! <state>/reserve/                    given up when the disk is full
 //! ```
 //!
-//! What may be read without a lock is read here. `spool/number.rs` is how, `spool/claiming.rs` spends nonces, `spool/taking.rs` takes jobs up
-//! under their locks, `spool/upkeep.rs` makes a spool and forgets what is past.
+//! What may be read without a lock is read here, numbers by `spool/number.rs`. `spool/claiming.rs` spends nonces,
+//! `spool/taking.rs` takes up jobs under their locks, `spool/upkeep.rs` makes a spool and forgets what is past.
 
 mod claiming;
 mod file;
@@ -68,7 +68,7 @@ impl FileSpool {
         Ok(Ledger { now: self.now(), epoch: self.epoch, low_water, revoked: self.revoked()? })
     }
 
-    /// Revokes a key, durably. It is lifted by hand: by removing `revoked/<key id>` in the state directory.
+    /// Revokes a key, durably. This is lifted by hand, by removing `revoked/<key id>` in the state directory.
     ///
     /// # Errors
     /// When it cannot be made durable.
@@ -111,7 +111,7 @@ impl FileSpool {
         Ok(names)
     }
 
-    /// What a job's journal says, without its lock: of a job that is alive, what it said a moment ago.
+    /// What a job's journal says, read without its lock: for a live job, what it said a moment ago.
     ///
     /// # Errors
     /// When it cannot be read; [`io::ErrorKind::InvalidData`] when it is damaged.
@@ -189,7 +189,7 @@ impl FileSpool {
     }
 }
 
-/// One user a spool: another would leave files that the first cannot read.
+/// One user per spool: another would leave files that the first cannot read.
 fn check_owner(state: &Path) -> io::Result<()> {
     let metadata = fs::metadata(state).map_err(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;

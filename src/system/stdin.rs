@@ -4,15 +4,15 @@ use std::io::{self, IsTerminal, Read, Write};
 
 /// Reads standard input to its end and keeps the first `most` octets.
 ///
-/// To its end always: a mail system takes unread input for a failed delivery (OpenSMTPD, procmail, Sieve).
+/// Always to its end: a mail system takes unread input for a failed delivery (OpenSMTPD, procmail, Sieve).
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn read(most: usize) -> io::Result<Vec<u8>> {
     let mut stdin = io::stdin().lock();
     if stdin.is_terminal() {
-        // a person; a closed standard error has nobody to tell
-        drop(writeln!(io::stderr(), "reading a message from this terminal; end it by ^D"));
+        // a person; if standard error is closed, there is nobody to tell
+        drop(writeln!(io::stderr(), "reading a message from this terminal; end it with ^D"));
     }
     let mut kept = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX);

@@ -1,8 +1,8 @@
 //! Pressing SysRq keys.
 //!
-//! Signals go to every process only where the trigger is the kernel's own: a file called so on procfs, opened by root
-//! in the first pid namespace. With any other file the letters of `e` and `i` are written like the rest, so a test's
-//! trigger can never reach a process.
+//! Signals go to every process only if the trigger is the kernel's own: a file named `sysrq-trigger` on procfs, opened
+//! by root in the first pid namespace. With any other file the letters `e` and `i` are written like the rest, so a
+//! test's trigger can never reach a process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,7 +23,7 @@ use crate::protocol::rules::sysrq::{Sequence, Signal, Step};
 
 /// The inode of the first pid namespace (linux/proc_ns.h, PROC_PID_INIT_INO).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
-/// How long the kernel may be silent before its report is taken to be over.
+/// How long the kernel is silent when its report is taken to be complete.
 const SILENCE: Duration = Duration::from_millis(500);
 /// The most of a report that is mailed, in octets.
 const REPORT: usize = 64 * 1024;
@@ -37,12 +37,12 @@ pub struct Settings {
     pub kmsg: PathBuf,
     /// How long to wait for each "complete" line, and for sync(2).
     pub wait: Duration,
-    /// How long after a notice was handed over the first key, or a command that ends the machine, waits.
+    /// How long the first key, or a command that ends the machine, waits after a notice was handed over.
     pub settle: Duration,
 }
 
 impl Settings {
-    /// Why keys cannot be pressed here, if so. Opens nothing: an open FIFO has a reader who would see it.
+    /// Why keys cannot be pressed here, if they cannot. Opens nothing: the reader of a FIFO would see that.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         let access = accounts::may(&self.trigger, Access::WRITE_OK);
@@ -76,7 +76,7 @@ impl Keyboard {
         let kmsg = open(&settings.kmsg, OpenOptions::new().read(true), OFlags::NONBLOCK);
         let mut kmsg = kmsg.ok();
         if let Some(file) = &mut kmsg {
-            // what is in the log already is no news; a FIFO has no end to go to
+            // what is in the log already is not news; a FIFO has no end to go to
             let _as_it_is = file.seek(SeekFrom::End(0));
         }
         let real = is_real(&trigger, &settings.trigger);
@@ -84,7 +84,7 @@ impl Keyboard {
         Ok(Self { trigger, kmsg, real, wait, report, dropped })
     }
 
-    /// Presses the keys. Does not return where they end the machine.
+    /// Presses the keys. Does not return if they end the machine.
     #[must_use]
     pub fn press(mut self, sequence: &Sequence) -> Outcome {
         let begun = Instant::now();
@@ -127,7 +127,7 @@ impl Keyboard {
             Step::Signal(key, _) => self.write(key),
             Step::Await(line) => {
                 if self.kmsg.is_none() {
-                    // the kernel cannot be heard: give it the time that it mostly takes
+                    // the kernel cannot be heard: give it the time that it usually takes
                     thread::sleep(SILENCE);
                 } else if !self.listen(self.wait, |text| text.trim_end().ends_with(line)) {
                     self.report.push_str(&format!("no \"{line}\" within {:?}\n", self.wait));
@@ -143,13 +143,13 @@ impl Keyboard {
         }
     }
 
-    /// One write a key: a kernel before 6.8 takes only the first of several.
+    /// One write per key: a kernel before 6.8 takes only the first of several.
     fn write(&mut self, key: char) -> io::Result<()> {
         let mut octets = [0; 4];
         self.trigger.write_all(key.encode_utf8(&mut octets).as_bytes())
     }
 
-    /// Reads the kernel's lines until `done` says so of one, or for `wait`; whether it did.
+    /// Reads the kernel's lines until `done` accepts one, or for `wait`; `true` if it did.
     fn listen(&mut self, wait: Duration, done: impl Fn(&str) -> bool) -> bool {
         let Some(kmsg) = &mut self.kmsg else { return false };
         let begun = Instant::now();
@@ -204,7 +204,7 @@ fn message(line: &str) -> &str {
     }
 }
 
-/// sync(2) for so long and no longer: it hangs where a disk does.
+/// Waits for sync(2), but no longer than `wait`: it hangs if a disk does.
 fn sync(wait: Duration) -> bool {
     let (done, finished) = mpsc::channel();
     thread::spawn(move || {
@@ -286,7 +286,7 @@ mod tests {
         );
     }
 
-    /// For so long and so much; the rest is counted.
+    /// Up to a time and a length; the rest is counted.
     #[test]
     fn a_kernel_that_never_stops_talking_is_heard_in_part() {
         let directory = tempfile::tempdir().unwrap();

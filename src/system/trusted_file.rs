@@ -1,7 +1,8 @@
-//! Files that decide what is run: opened first, then looked at, so that what was looked at is what is read.
+//! Files that decide what is run: opened first, then checked, so that what was checked is what is read.
 //!
-//! Trusted is what nobody but root and the effective user can change: the file, and every directory and link on the way. A
-//! directory that all may write to is trusted only with the sticky bit (`/tmp`), a group's only if the group is root's.
+//! A file is trusted if only root and the effective user can change it and every directory and link on the way to it.
+//! A directory that all may write to is trusted only with the sticky bit (`/tmp`), one that its group may write to only
+//! with that bit or if the group is root's.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -71,7 +72,7 @@ pub fn read(path: &Path, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, Untrust
 /// # Errors
 /// [`Untrusted`] if not.
 pub fn check_program(path: &Path) -> Result<(), Untrusted> {
-    // O_PATH: a program that may be run but not read is a program
+    // O_PATH: a program that may be run but not read is still a program
     let (_, real) = open_real(path, Purpose::Program, OFlags::PATH)?;
     let metadata = fs::metadata(&real).map_err(|error| unreadable(path, &error))?;
     check_owner(&real, &metadata)?;
@@ -103,10 +104,10 @@ fn open_real(path: &Path, purpose: Purpose, flags: OFlags) -> Result<(File, Path
     file.map(|file| (file, real)).map_err(|error| unreadable(path, &error))
 }
 
-/// Follows a path to its end. Who can change a directory or a link on the way decides where it leads.
+/// Follows a path to its end. Whoever can change a directory or a link on the way decides where it leads.
 fn resolve(path: &Path, purpose: Purpose) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
-        return Err(untrusted(path, "a relative path".into(), "write it from / on"));
+        return Err(untrusted(path, "a relative path".into(), "write an absolute one"));
     }
     let mut real = PathBuf::from("/");
     check_owner(&real, &fs::metadata(&real).map_err(|error| unreadable(&real, &error))?)?;
@@ -171,12 +172,12 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// A link is whose directory it is in, but for a sticky one, where it is its owner's.
+/// Whoever owns a directory controls the links in it; in a sticky one, each link's owner does.
 fn check_link(directory: &Path, link: &Path, metadata: &fs::Metadata) -> Result<(), Untrusted> {
     let in_directory = fs::metadata(directory).map_err(|error| unreadable(directory, &error))?;
     let ours = [0, geteuid().as_raw()].contains(&metadata.uid());
     if in_directory.permissions().mode() & 0o1000 != 0 && !ours {
-        let why = "a link of somebody else in a directory where everybody may make one";
+        let why = "somebody else's link, in a directory where everybody may make one";
         return Err(untrusted(link, why.into(), "name the file itself"));
     }
     Ok(())

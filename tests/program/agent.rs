@@ -94,7 +94,7 @@ fn an_agent_without_the_key_is_told_apart_from_no_agent() {
     agent.add(&other);
     refused(&sign(socket, &["--key", &private]), "the agent does not have the key of ");
     agent.add(&site.path("alice"));
-    refused(&sign(socket, &[]), "name one by --key FILE.pub");
+    refused(&sign(socket, &[]), "name one with --key FILE.pub");
     refused(&sign(socket, &["--key", "/dev/null"]), "asked for a key by its public half");
     let nowhere = site.path("nowhere").display().to_string();
     refused(&sign(socket, &["--key", &nowhere]), "asked for a key by its public half");

@@ -68,28 +68,28 @@ const GENERAL: &[Mistake] = &[
         "names  = [\"web1\"",
         "names  = [\"Web1\"",
         "Web1",
-        "\"Web1\" is no name: use lower case letters",
+        "\"Web1\" is not a name: use lower case letters",
     ),
     mistake(
         "a name that is also a group",
         "groups = [\"web\"]",
         "groups = [\"web\",\n  \"web1\"]",
         "  \"web1\"]",
-        "a name is also a group; take it out of one of the two",
+        "a name is also a group; remove it from one of the two",
     ),
     mistake(
         "a relative state directory",
         "state  = \"@ROOT@/state\"",
         "state  = \"state\"",
         "state  = \"state\"",
-        "\"state\" is a relative path: write it from / on",
+        "\"state\" is a relative path: write an absolute one",
     ),
     mistake(
         "a duration of no unit",
         "[answer]\n",
         "skew = \"five\"\n[answer]\n",
         "skew",
-        "\"five\" is no duration: write 90s, 1h30m or 30d",
+        "\"five\" is not a duration: write 90s, 1h30m or 30d",
     ),
     mistake(
         "a duration that is a number",
@@ -114,7 +114,7 @@ const ANSWERS: &[Mistake] = &[
         "\"netsysrq@web1.example.com\"",
         "\"web1\"",
         "from        =",
-        "\"web1\" is no mail address",
+        "\"web1\" is not a mail address",
     ),
     mistake(
         "an unknown transport",
@@ -177,14 +177,14 @@ const ANSWERS: &[Mistake] = &[
         "\"file\"\n",
         "\"smtp\"\nsmtp = { host = \"mx.example.com\", user = \"web1\", password_file = \"pager\" }\n",
         "smtp = {",
-        "a password in clear over the network; set tls = \"required\"",
+        "a password would cross the network in clear; set tls = \"required\"",
     ),
     mistake(
         "a password in clear to a name that only looks like this machine",
         "\"file\"\n",
         "\"smtp\"\nsmtp = { host = \"127.0.0.1.example.com\", user = \"a\", password_file = \"pager\" }\n",
         "smtp = {",
-        "a password in clear over the network",
+        "a password would cross the network in clear",
     ),
     mistake(
         "a user without a password",
@@ -212,7 +212,7 @@ const ANSWERS: &[Mistake] = &[
         "\"file\"\nsigning_key",
         "\"file\"\nnotify = [\"-oQ/tmp\"]\nsigning_key",
         "notify",
-        "\"-oQ/tmp\" is no mail address",
+        "\"-oQ/tmp\" is not a mail address",
     ),
     mistake(
         "a host key that is missing",
@@ -264,7 +264,7 @@ const KEYS: &[Mistake] = &[
         "[key.pager]",
         "[key.\"../pager\"]",
         "[key.\"../pager\"]",
-        "\"../pager\" is no id; use a-z, 0-9 and -, a letter first, 32 at most",
+        "\"../pager\" is not an id; use a-z, 0-9 and -, a letter first, 32 at most",
     ),
     mistake(
         "a public key of another kind",
@@ -348,49 +348,49 @@ const KEYS: &[Mistake] = &[
         "answer_to   = \"ops@example.com\"",
         "answer_to = \"-oQ@example.com\"",
         "-oQ",
-        "\"-oQ@example.com\" is no mail address",
+        "\"-oQ@example.com\" is not a mail address",
     ),
     mistake(
         "an answer to two",
         "answer_to   = \"ops@example.com\"",
         "answer_to = \"ops@example.com, bob@example.com\"",
         "bob@example.com",
-        " is no mail address",
+        " is not a mail address",
     ),
     mistake(
         "allowed what there is not",
         "allow       = [\"ping\", \"mark\"]",
         "allow       = [\"ping\",\n  \"mork\"]",
         "  \"mork\"]",
-        "allow names \"mork\", which is no command; add a [command.X] for it, or take it out",
+        "allow names \"mork\", which is not a command; add a [command.X] for it, or remove it",
     ),
     mistake(
         "allowed keys as if they were a command",
         "allow       = [\"ping\", \"mark\"]",
         "allow       = [\"sysrq\"]",
         "[\"sysrq\"]",
-        "allow names \"sysrq\", which is no command",
+        "allow names \"sysrq\", which is not a command",
     ),
     mistake(
         "keys in capitals",
         "[command.mark]",
         "[key.bob]\nsysrq = [\"sub\", \"SUB\"]\n\n[command.mark]",
         "sysrq = ",
-        "\"SUB\" is no SysRq sequence: 1 to 16 of a-z and 0-9",
+        "\"SUB\" is not a SysRq sequence: 1 to 16 of a-z and 0-9",
     ),
     mistake(
         "no keys",
         "[command.mark]",
         "[key.bob]\nsysrq = [\"\"]\n\n[command.mark]",
         "sysrq = ",
-        "\"\" is no SysRq sequence",
+        "\"\" is not a SysRq sequence",
     ),
     mistake(
         "more keys than one presses",
         "[command.mark]",
         "[key.bob]\nsysrq = [\"ssssssssssssssssb\"]\n\n[command.mark]",
         "sysrq = ",
-        "\"ssssssssssssssssb\" is no SysRq sequence",
+        "\"ssssssssssssssssb\" is not a SysRq sequence",
     ),
     mistake(
         "a time that is no time",
@@ -404,7 +404,7 @@ const KEYS: &[Mistake] = &[
         "answer_to   = \"ops@example.com\"",
         "answer_to   = \"ops@example.com\"\nnot_before = 2026-12-31",
         "not_before",
-        "2026-12-31 is no time in UTC: write 2026-12-31T00:00:00Z",
+        "2026-12-31 is not a time in UTC: write 2026-12-31T00:00:00Z",
     ),
     mistake(
         "less than no requests",
@@ -456,14 +456,14 @@ const COMMANDS: &[Mistake] = &[
         "[command.mark]",
         "[command.\"a b\"]\nrun = [\"/bin/true\"]\n\n[command.mark]",
         "[command.\"a b\"]",
-        "\"a b\" is no id",
+        "\"a b\" is not an id",
     ),
     mistake(
         "a relative program",
         "[\"/bin/echo\", ",
         "[\"echo\", ",
         "[\"echo\", ",
-        "run of say does not start with an absolute path; write the program from / on",
+        "run of say does not start with an absolute path; write the program's absolute path",
     ),
     mistake(
         "no program",
@@ -491,14 +491,14 @@ const COMMANDS: &[Mistake] = &[
         "[\"/bin/echo\", \"{what}\"]",
         "[\"/bin/echo\"]",
         "[\"/bin/echo\"]",
-        "argument what stands nowhere in run; write {what} in run, or take it out of args",
+        "argument what is not used in run; write {what} in run, or remove it from args",
     ),
     mistake(
         "a placeholder inside a word",
         "\"{what}\"",
         "\"--what={what}\"",
         "--what=",
-        "a placeholder is a whole word {name}, and braces stand nowhere else",
+        "a placeholder is a whole word {name}, and braces may appear nowhere else",
     ),
     mistake(
         "a brace that closes nothing",
@@ -514,7 +514,7 @@ const COMMANDS: &[Mistake] = &[
         "{}",
         "\"{}\": a placeholder is a whole word",
     ),
-    mistake("a NUL in a word", "\"{what}\"", "\"a\\u0000b\"", "u0000", "a NUL in run"),
+    mistake("a NUL in a word", "\"{what}\"", "\"a\\u0000b\"", "u0000", "run contains a NUL"),
     mistake(
         "an unknown type",
         "type = \"text\", max = 80",
@@ -548,28 +548,28 @@ const COMMANDS: &[Mistake] = &[
         "type = \"text\", max = 80",
         "type = \"word\", chars = \"z-a\", max = 8",
         "z-a",
-        "\"z-a\" is no set of characters",
+        "\"z-a\" is not a set of characters",
     ),
     mistake(
         "a bad duration",
         "timeout = \"1s\"",
         "timeout = \"1 parsec\"",
         "parsec",
-        "\"1 parsec\" is no duration",
+        "\"1 parsec\" is not a duration",
     ),
     mistake(
         "a bad size",
         "\"1KiB\"",
         "\"1KB\"",
         "1KB",
-        "\"1KB\" is no size: write 64KiB, 1MiB or a number of octets",
+        "\"1KB\" is not a size: write 64KiB, 1MiB or a number of octets",
     ),
     mistake(
         "a size beyond all memory",
         "\"1KiB\"",
         "\"99999999999999999999MiB\"",
         "99999999999999999999MiB",
-        " is no size",
+        " is not a size",
     ),
     mistake(
         "a relative working directory",
@@ -728,7 +728,7 @@ fn a_wrong_command_is_not_told_as_missing_too() {
     let checked = site.tool(&["check"]);
     let line = line_of(&site.read("config.toml"), "[\"echo\"").unwrap();
     let expected = format!(
-        "error: {}:{line}: run of say does not start with an absolute path; write the program from / on\n",
+        "error: {}:{line}: run of say does not start with an absolute path; write the program's absolute path\n",
         site.path("config.toml").display()
     );
     assert_eq!((checked.status, checked.stdout.as_str()), (1, expected.as_str()));
@@ -1087,7 +1087,7 @@ fn check_says_what_is_missing_beside_the_configuration() {
     for says in [
         "run netsysrq-mail init",
         "[command.say] cannot be run: /bin/ehco: there is no such file",
-        "cwd of [command.sleep], /nowhere, is no directory; make it",
+        "cwd of [command.sleep], /nowhere, is not a directory; make it",
     ] {
         assert!(checked.stdout.contains(says), "{says:?}: {checked:?}");
     }

@@ -134,7 +134,7 @@ fn an_option_behind_the_command_is_an_argument_and_noted() {
         sign.args(["sign", "--key-id", "alice", "--key"]).arg(site.path("alice"));
         run(sign.arg("web1").args(command), b"")
     };
-    let says = "note: --ttl stands behind the command, so it is an argument of it";
+    let says = "note: --ttl comes after the command, so it is an argument of it";
     for (command, is_told) in [
         (&["mark", "--ttl", "4h"][..], true),
         (&["mark", "--ttl=4h"], true),
@@ -158,14 +158,17 @@ fn only_a_person_at_a_terminal_is_told_what_happens() {
     let site = Site::new();
     let config = site.path("config.toml").display().to_string();
     let explained = on_a_terminal(&format!("--config {config} explain"));
-    assert!(explained.contains("end it by ^D"), "{explained}");
+    assert!(explained.contains("end it with ^D"), "{explained}");
     site.write("config.toml", "x");
     let resumed = on_a_terminal(&format!("--config {config} resume"));
     assert!(resumed.contains("not-resumed error="), "{resumed}");
     let resume = site.tool(&["resume"]);
     assert_eq!((resume.status, resume.stderr.as_str()), (75, ""), "cron would mail it");
     let misnamed = site.tool(&["resume", "--only", "nope"]);
-    assert!(misnamed.status == 64 && misnamed.stderr.contains("no job's name"), "{misnamed:?}");
+    assert!(
+        misnamed.status == 64 && misnamed.stderr.contains("not the name of a job"),
+        "{misnamed:?}"
+    );
 }
 
 #[test]

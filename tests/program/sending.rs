@@ -131,7 +131,7 @@ fn what_is_missing_is_said_before_anything_leaves() {
         (&["--qr"], 1, "give --rcpt ADDRESS"),
         (&["--send", "--rcpt", "b@example.net"], 1, "give --from ADDRESS"),
         (&["--send", "--from", "a@example.org"], 1, "give --rcpt ADDRESS"),
-        (&["--mailto", "--rcpt", "nobody"], 1, "is no mail address"),
+        (&["--mailto", "--rcpt", "nobody"], 1, "is not a mail address"),
         (&["--mailto", "--qr", "--rcpt", "b@example.net"], 64, "cannot be used with"),
         (&["--rcpt", "b@example.net"], 64, "required"),
         (&["--smtp", "localhost"], 64, "--send"),
@@ -153,7 +153,7 @@ fn what_is_missing_is_said_before_anything_leaves() {
                 "b@example.net",
             ],
             1,
-            "the port is no number",
+            "the port is not a number",
         ),
         // nothing listens there
         (

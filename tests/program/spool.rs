@@ -447,7 +447,10 @@ fn a_fence_refuses_only_what_was_signed_before_it() {
     let fenced = site.tool(&["init", "--fence"]);
     assert_eq!((fenced.status, fenced.stderr.as_str()), (0, ""), "{fenced:?}");
     assert!(fenced.stdout.contains("requests signed before "), "{fenced:?}");
-    assert!(fenced.stdout.contains("what [key.pager] signed ahead, up to 30d"), "{fenced:?}");
+    assert!(
+        fenced.stdout.contains("what [key.pager] signed up to 30days ahead is void"),
+        "{fenced:?}"
+    );
     assert!(!fenced.stdout.contains("[key.alice]"), "alice signs for hours: {fenced:?}");
     assert_eq!(fs::read(site.claim()).unwrap(), history, "the history stays");
 

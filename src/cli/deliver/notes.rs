@@ -1,4 +1,4 @@
-//! What the log says of a delivery: words and fields that administrators search for, so they stay.
+//! What the log says of a delivery: words and fields that administrators search for, so they do not change.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ impl<'a> Notes<'a> {
         Self { log, state, msgid, about: None }
     }
 
-    /// From here on the lines say who asks for what; until then they are a stranger's.
+    /// From here on the lines say who asks for what; before that they are about a stranger.
     pub(super) fn about(&mut self, verified: &Verified<'_>) {
         let command = verified.request().command.first().cloned().unwrap_or_default();
         self.about = Some(About { name: verified.job_name(), command });

@@ -18,7 +18,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads what follows the program's name. The profile is told even where the rest is wrong.
+    /// Reads what follows the program's name. The profile is returned even if the rest is wrong.
     ///
     /// # Errors
     /// The word that is wrong, and what was understood.

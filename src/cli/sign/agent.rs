@@ -1,4 +1,4 @@
-//! `sign --agent`: which of the agent's keys, and its signature.
+//! `sign --agent`: chooses one of the agent's keys, and has the agent sign.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::protocol::wire::request::Request;
 /// How long an agent may take: it may ask its user.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Signs by the agent: by the key whose file is named, or by its only one.
+/// Signs with the agent: with the key whose file is named, or with its only one.
 pub(super) fn sign(request: Request, key_id: &Id, key: Option<&Path>) -> Result<Signed, String> {
     let mut agent = connect()?;
     let held = agent.keys().map_err(|why| why.to_string())?;
@@ -41,7 +41,7 @@ fn connect() -> Result<Agent<UnixStream>, String> {
     Ok(Agent(stream))
 }
 
-/// The key of a file, which may be the private one: then the public half is read beside it.
+/// The key in a file; if that is the private half, the public one beside it is read.
 fn named(path: &Path, held: &[Held]) -> Result<VerifyingKey, String> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
@@ -64,7 +64,7 @@ fn only(held: &[Held]) -> Result<VerifyingKey, String> {
         several => {
             let names: Vec<&str> = several.iter().map(|held| held.comment.as_str()).collect();
             Err(format!(
-                "the agent has several Ed25519 keys ({}): name one by --key FILE.pub",
+                "the agent has several Ed25519 keys ({}): name one with --key FILE.pub",
                 names.join(", ").escape_debug()
             ))
         }

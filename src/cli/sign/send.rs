@@ -9,7 +9,7 @@ use crate::system::mailer::{DEADLINE, MailSystem, Smtp};
 /// Where sendmail may be.
 const SENDMAIL: [&str; 2] = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
 
-/// Sends a mail, and says by whom it was taken.
+/// Sends a mail, and says who took it.
 pub(super) fn send(
     server: Option<&str>,
     from: &Address,
@@ -37,7 +37,7 @@ fn smtp(server: &str) -> Result<Smtp, String> {
         Some((host, port)) if !host.ends_with(':') => (host, port.parse()),
         _ => (server, Ok(25)),
     };
-    let port = port.map_err(|_| format!("--smtp {server}: the port is no number"))?;
+    let port = port.map_err(|_| format!("--smtp {server}: the port is not a number"))?;
     let host = host.trim_matches(['[', ']']).to_owned();
     Ok(Smtp { host, port, tls: false, credentials: None })
 }

@@ -18,12 +18,12 @@ use crate::system::clock;
 
 /// How often the mailbox is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long after the request has expired an answer is still awaited: it may have run until then.
+/// How long an answer is still awaited after the request has expired: its command may run until then.
 const GRACE: Duration = Duration::from_secs(600);
 
 /// A mailbox, and how much of it was there before.
 pub(super) enum Mailbox {
-    /// One file a mail, in `new` and `cur`.
+    /// One file per mail, in `new` and `cur`.
     Maildir { path: PathBuf, known: BTreeSet<OsString> },
     /// All mails in one file (RFC 4155): how long it was, and where its last mail began, which may still be written.
     Mbox { path: PathBuf, seen: usize, last: usize },
@@ -56,11 +56,11 @@ impl Mailbox {
                 for directory in ["new", "cur"] {
                     let Ok(entries) = fs::read_dir(path.join(directory)) else { continue };
                     for entry in entries.flatten() {
-                        // what follows the colon are flags, which change
+                        // flags follow the colon, and those change
                         let name = entry.file_name();
                         let base: OsString =
                             name.to_string_lossy().split(':').next().unwrap_or_default().into();
-                        // one that is moved meanwhile is looked for again
+                        // one that is moved meanwhile is found at the next look
                         if !known.contains(&base)
                             && let Ok(mail) = fs::read(entry.path())
                         {
@@ -94,7 +94,7 @@ impl Mailbox {
         }
     }
 
-    /// Waits for answers to a request, and hands each to `show`; whether one came that is not only a notice.
+    /// Waits for answers to a request, and hands each to `show`; `true` if one came that is more than a notice.
     pub(super) fn wait(
         mut self,
         nonce: &Nonce,
@@ -121,7 +121,7 @@ impl Mailbox {
     }
 }
 
-/// Where the mails of a piece of an mbox are, each with the `From ` line above it.
+/// Where the mails in a piece of an mbox are, each with the `From ` line above it.
 fn mails_of(text: &[u8]) -> Vec<Range<usize>> {
     let mut mails: Vec<Range<usize>> = Vec::new();
     let mut at = 0_usize;

@@ -1,4 +1,4 @@
-//! Claiming: a job appears under its name once, and its nonce is spent.
+//! Claiming: a job appears under its name only once, and its nonce is spent.
 //!
 //! What holds here: a claim is durable before [`FileSpool::spend`] returns `First` (file, bucket and spool are synced);
 //! the clock and the low-water mark are read again after that; whoever finds a name taken syncs it before concluding
@@ -31,7 +31,7 @@ impl FileSpool {
         let mut file = NamedTempFile::new_in(self.state.join("spool/tmp"))?;
         file.as_file().try_lock().map_err(io::Error::other)?;
         file.write_all(line)?;
-        // not every file system can; the records then have to find room when they come
+        // not every file system can; then the records have to find room when they come
         if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) =
             reserve(file.as_file(), size(line))
         {
@@ -41,7 +41,7 @@ impl FileSpool {
         Ok(file)
     }
 
-    /// Gives the claim its name: this is the moment in which a nonce is spent.
+    /// Gives the claim its name: at this moment a nonce is spent.
     fn name(&self, name: &Name, line: &[u8]) -> io::Result<Option<File>> {
         let file = self.nameless(line)?;
         match DirBuilder::new().mode(0o700).create(self.bucket(name.hour())) {
@@ -82,7 +82,7 @@ impl Spool for FileSpool {
     fn admit(&mut self, key: &Key) -> io::Result<Admission> {
         let path = self.state.join("rate").join(key.id.as_str());
         match rate::take(&path, key.per_hour, 3600, self.now()) {
-            // an allowance that cannot be kept on a full disk must not stop the one who would empty it
+            // an allowance that cannot be kept on a full disk must not stop whoever would empty it
             Err(error) if is_full(&error) => Ok(Admission::Within),
             admission => admission.map_err(|error| named(&path, &error)),
         }

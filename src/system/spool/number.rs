@@ -1,6 +1,6 @@
 //! A number in a file, rewritten in place so that it never needs room, and read without a lock.
 //!
-//! What holds here: a reader gets a number that was written. The file has it twice; who looks while it is being written
+//! What holds here: a reader gets a number that was written. The file has it twice; a reader that looks during a write
 //! finds two that differ, and looks again.
 
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ pub(super) fn write(path: &Path, value: u64) -> io::Result<()> {
 /// The number in a file.
 ///
 /// # Errors
-/// When the file cannot be read, or holds no number, or no whole one for a second.
+/// When the file cannot be read, holds no number, or stays half written for a second.
 pub(super) fn read(path: &Path) -> io::Result<u64> {
     for _ in 0..LOOKS {
         match parse(&fs::read_to_string(path).map_err(|error| named(path, &error))?) {
@@ -58,7 +58,7 @@ mod tests {
         let path = directory.path().join("seen");
         write(&path, 1_795_999_999).unwrap();
         let file = private().open(&path).unwrap();
-        // what a reader met once in a million looks: the first 16 octets are new, the others old
+        // what a reader saw once in a million looks: the first 16 octets are new, the others old
         file.write_all_at(b"0000000000179600", 0).unwrap();
         let reader = std::thread::spawn({
             let path = path.clone();

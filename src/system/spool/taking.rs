@@ -1,4 +1,4 @@
-//! Taking up a job: its journal is read under its lock, mended where power was lost, and written on.
+//! Taking up a job: its journal is read under its lock, mended if power was lost, and continued.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
@@ -16,7 +16,7 @@ use crate::protocol::job::record::Record;
 use crate::protocol::job::state::Damaged;
 use crate::protocol::take::Locked;
 
-/// What a claim takes of the disk for the records to come.
+/// The octets that a claim reserves on the disk for the records to come.
 const ROOM: u64 = 4096;
 
 /// The journal of one job, under its lock: the lock goes with the file.
@@ -78,13 +78,13 @@ impl FileSpool {
             Err(fs::TryLockError::WouldBlock) => return Ok(Found::Busy),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        // what was there before the lock says nothing: its last holder may have written since
+        // nothing read before the lock would count: its last holder may have written since
         self.sync(name, &file)?;
         let mut octets = Vec::new();
         file.rewind()?;
         file.read_to_end(&mut octets)?;
         match journal::read(&octets) {
-            // only lost power makes a hole: in the boot of the claim it is no tear, and what it hides is not known
+            // only a power failure makes a hole: in the boot of the claim it is not a tear, and what it hides is unknown
             Ok((state, good))
                 if state.boot == self.boot
                     && journal::has_hole(octets.get(good..).unwrap_or_default()) =>
@@ -138,7 +138,7 @@ impl FileJournal {
         self.file
     }
 
-    /// Takes away what stands behind the end, and only then: that gives up the room for the records to come.
+    /// Cuts off what is behind the end, only if there is something: a cut gives up the room for the records to come.
     fn cut(&self) -> io::Result<()> {
         if self.file.metadata()?.len() > self.end {
             self.file.set_len(self.end)?;
@@ -150,7 +150,7 @@ impl FileJournal {
     fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         let written = self.file.write_all_at(octets, self.end).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // leave no half of a record for the next one to be glued to
+            // leave no half record for the next one to be glued to
             let _torn = self.cut();
             return Err(error);
         }
@@ -159,7 +159,7 @@ impl FileJournal {
     }
 }
 
-/// Takes room on the disk for the records behind `end`.
+/// Reserves room on the disk for the records behind `end`.
 pub(super) fn reserve(file: &File, end: u64) -> Result<(), Errno> {
     fallocate(file, FallocateFlags::KEEP_SIZE, 0, end.saturating_add(ROOM))
 }

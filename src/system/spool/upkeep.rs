@@ -1,7 +1,7 @@
 //! The spool's upkeep: making it, fencing it, forgetting what is past, and the reserve.
 //!
 //! What holds here: the marker is written last in a new spool and first in a fence; the low-water mark is durable before
-//! the first file is removed, and what is owed is looked at again after that.
+//! the first file is removed, and what is owed is checked again after that.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -18,23 +18,23 @@ use crate::protocol::job::journal;
 use crate::protocol::time::Time;
 use crate::system::{accounts, marker};
 
-/// What is given up when the disk is full.
+/// The octets that are given up when the disk is full.
 const RESERVE: u64 = 256 * 1024;
-/// In so many files.
+/// The number of files that they are in.
 const RESERVE_FILES: u64 = 8;
-/// How long a claim may be on its way to a name: a delivery that was stopped for longer finds its file gone.
+/// How long a claim may take to get its name: a delivery that was stopped for longer finds its file removed.
 const NAMELESS: Duration = Duration::from_secs(86400);
-/// The mend of what has lost its memory.
+/// How to mend a spool that has lost its memory.
 const FENCE: &str = "run netsysrq-mail init --fence";
 /// How many buckets are removed at a time.
 const PRUNED_AT_ONCE: usize = 2;
 
-/// What tells which nonces are spent and which keys revoked: a fence alone makes it anew.
+/// What tells which nonces are spent and which keys are revoked: only a fence makes it again.
 const MEMORY: [&str; 4] = ["spool", "spool/tmp", "revoked", "low-water"];
 /// What can be lost without harm.
 const REST: [&str; 3] = ["rate", "slots", "seen"];
 
-/// What making a spool has come to.
+/// What [`FileSpool::init`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
     /// It was there, and whole.
@@ -49,7 +49,7 @@ impl FileSpool {
     /// Makes a spool, or what is missing of one.
     ///
     /// # Errors
-    /// When a part of it cannot be made durable, or what is missing knew which nonces are spent.
+    /// When a part of it cannot be made durable, or a missing part knew which nonces are spent or keys revoked.
     pub fn init(state: &Path, epoch: Time) -> io::Result<Made> {
         if !marker::exists(state) {
             make_directory(state)?;
@@ -66,15 +66,15 @@ impl FileSpool {
         Ok(if made { Made::Parts } else { Made::Nothing })
     }
 
-    /// Starts a new epoch in a spool that was there: the history stays, what two clocks agreed on is forgotten. `true` if
-    /// it had lost which keys are revoked.
+    /// Starts a new epoch in an existing spool: the history stays, what two clocks agreed on is forgotten. `true` if it
+    /// had lost the list of revoked keys.
     ///
     /// # Errors
     /// When it cannot be made durable.
     pub fn fence(state: &Path, epoch: Time) -> io::Result<bool> {
         check_owner(state)?;
         let forgets = !state.join("revoked").exists();
-        // first: a spool that has lost its memory takes nothing of the old epoch any more
+        // first: from now on a spool that has lost its memory takes nothing of the old epoch
         marker::write(state, epoch)?;
         make_parts(state)?;
         number::write(&state.join("seen"), 0)?;
@@ -103,10 +103,11 @@ impl FileSpool {
         faults.collect()
     }
 
-    /// Makes the reserve again if it was given up, and forgets buckets that ended `history` ago by both clocks and owe nobody an answer; a few at a time.
+    /// Makes the reserve again if it was given up, and forgets buckets that ended `history` ago by both clocks and owe
+    /// nobody an answer, a few at a time.
     ///
     /// # Errors
-    /// When the low-water mark cannot be made durable, or a bucket not be removed.
+    /// When the low-water mark cannot be made durable, or a bucket cannot be removed.
     pub fn prune(&self, history: Duration) -> io::Result<()> {
         remake_reserve(&self.state);
         self.sweep()?;
@@ -136,7 +137,7 @@ impl FileSpool {
         File::open(self.state.join("spool"))?.sync_all()
     }
 
-    /// Removes what a delivery that was killed before it could name its claim has left: old, and nobody's.
+    /// Removes old, unlocked files: left by deliveries that were killed before they could name their claims.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.state.join("spool/tmp"))? {
             let path = entry?.path();
@@ -160,7 +161,7 @@ impl FileSpool {
     }
 }
 
-/// Makes what is missing but marker and reserve; whether anything was.
+/// Makes whatever is missing except marker and reserve; `true` if anything was.
 fn make_parts(state: &Path) -> io::Result<bool> {
     let mut made = false;
     for part in MEMORY.into_iter().chain(REST) {
@@ -178,7 +179,7 @@ fn make_parts(state: &Path) -> io::Result<bool> {
     Ok(made)
 }
 
-/// Whether it was not there.
+/// Makes a directory if it is missing; `true` if it was.
 fn make_directory(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -188,7 +189,7 @@ fn make_directory(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the reserve again if it was given up and there is room; whether it did.
+/// Makes the reserve again if it was given up and there is room; `true` if it did.
 fn remake_reserve(state: &Path) -> bool {
     let reserve = state.join("reserve");
     if reserve.exists() {
@@ -201,7 +202,7 @@ fn remake_reserve(state: &Path) -> bool {
     made
 }
 
-/// Several files: a disk may be out of inodes as well.
+/// Makes several files: a disk may run out of inodes too.
 fn make_reserve(state: &Path) -> io::Result<()> {
     let directory = state.join("reserve");
     make_directory(&directory)?;
