@@ -33,7 +33,7 @@ pub(super) struct Options {
 /// Resumes. Prints nothing, since cron calls it; a person at a terminal sees the log.
 pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
     exec::close_leaked_descriptors();
-    // fails if we lead a session already, which is as good
+    // fails for the leader of a process group, such as a job of a shell: that one is not stopped with a mail system
     let _leader = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     runner::outlive_the_mail_system();

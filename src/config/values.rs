@@ -185,7 +185,7 @@ impl TryFrom<String> for SequenceText {
 #[serde(try_from = "ArgumentEntry")]
 pub(super) struct ArgumentType(pub(super) Argument);
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct ArgumentEntry {
     one_of: Option<Vec<String>>,
@@ -198,31 +198,51 @@ struct ArgumentEntry {
 
 impl TryFrom<ArgumentEntry> for ArgumentType {
     type Error = String;
-    fn try_from(entry: ArgumentEntry) -> Result<Self, String> {
-        let ArgumentEntry { one_of, kind, min, max, chars } = entry;
-        let length = max.and_then(|max| usize::try_from(max).ok());
-        let argument = match (one_of, kind.as_deref(), min, max, chars) {
-            (Some(words), None, None, None, None) if !words.is_empty() => Argument::OneOf(words),
-            (None, Some("int"), Some(min), Some(max), None) if min <= max => {
-                Argument::Int { min, max }
-            }
-            (None, Some("word"), None, Some(_), Some(chars)) => {
-                let chars = character_set(&chars)
-                    .ok_or_else(|| format!("{chars:?} is not a set of characters"))?;
-                Argument::Word { chars, max: length.ok_or("max is negative")? }
-            }
-            (None, Some("hostname"), None, None, None) => Argument::Hostname,
-            (None, Some("ip"), None, None, None) => Argument::Ip,
-            (None, Some("text"), None, Some(_), None) => {
-                Argument::Text { max: length.ok_or("max is negative")? }
-            }
-            _ => {
-                return Err("an argument is { one_of = [...] }, { type = \"int\", min, max }, \
-                     { type = \"word\", chars, max }, { type = \"hostname\" }, { type = \"ip\" } or \
-                     { type = \"text\", max }"
-                    .to_owned());
-            }
+    fn try_from(mut entry: ArgumentEntry) -> Result<Self, String> {
+        let argument = entry.argument()?;
+        // each kind takes what it has; what is left over belongs to another
+        let whole = argument.filter(|_| entry == ArgumentEntry::default());
+        whole.map(Self).ok_or_else(|| {
+            "an argument is { one_of = [...] }, { type = \"int\", min, max }, \
+             { type = \"word\", chars, max }, { type = \"hostname\" }, { type = \"ip\" } or \
+             { type = \"text\", max }"
+                .to_owned()
+        })
+    }
+}
+
+impl ArgumentEntry {
+    /// Takes what the kind needs out of the entry; nothing if any of it is missing.
+    fn argument(&mut self) -> Result<Option<Argument>, String> {
+        let Some(kind) = self.kind.take() else {
+            let words = self.one_of.take().filter(|words| !words.is_empty());
+            return Ok(words.map(Argument::OneOf));
         };
-        Ok(Self(argument))
+        Ok(match kind.as_str() {
+            "int" => {
+                let bounds = self.min.take().zip(self.max.take()).filter(|(min, max)| min <= max);
+                bounds.map(|(min, max)| Argument::Int { min, max })
+            }
+            "word" => match (self.chars()?, self.length()?) {
+                (Some(chars), Some(max)) => Some(Argument::Word { chars, max }),
+                _ => None,
+            },
+            "hostname" => Some(Argument::Hostname),
+            "ip" => Some(Argument::Ip),
+            "text" => self.length()?.map(|max| Argument::Text { max }),
+            _ => None,
+        })
+    }
+
+    fn length(&mut self) -> Result<Option<usize>, String> {
+        let max = self.max.take().map(usize::try_from).transpose();
+        max.map_err(|_| "max is negative".to_owned())
+    }
+
+    fn chars(&mut self) -> Result<Option<Vec<char>>, String> {
+        let set = |chars: String| {
+            character_set(&chars).ok_or_else(|| format!("{chars:?} is not a set of characters"))
+        };
+        self.chars.take().map(set).transpose()
     }
 }
