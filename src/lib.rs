@@ -142,7 +142,7 @@
 //! That [`Candidate::verify`] checks the signature, that a claim survives a power failure, that a lock is held, that a
 //! command gets the rights of its account and no more: those are the bodies of a few functions, in
 //! `protocol/verify.rs`, `protocol/judge.rs`, `protocol/claim.rs`, `protocol/take.rs`, `system/spool/` and
-//! `system/exec.rs`. SECURITY.md names them for whoever audits this.
+//! `system/launcher.rs`. SECURITY.md names them for whoever audits this.
 //!
 //! # The house
 //!

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use netsysrq_mail::cli::{self, deliver};
 use netsysrq_mail::exit::{self, Ending, Tool};
-use netsysrq_mail::system::exec;
+use netsysrq_mail::system::launcher;
 use netsysrq_mail::system::log::{Line, Log};
 
 fn main() -> ExitCode {
@@ -33,8 +33,8 @@ fn run(arguments: &[String]) -> u8 {
     let first = arguments.first().map(String::as_str);
     let tool = || cli::tool(std::env::args_os()).status();
     match verb(arguments) {
-        Some(exec::LAUNCHER) if first == Some(exec::LAUNCHER) => {
-            drop(exec::launch(arguments.get(1..).unwrap_or_default()));
+        Some(launcher::LAUNCHER) if first == Some(launcher::LAUNCHER) => {
+            drop(launcher::launch(arguments.get(1..).unwrap_or_default()));
             Tool::CannotTell.status()
         }
         Some(verb) if cli::TOOLS.contains(&verb) => tool(),

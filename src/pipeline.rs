@@ -50,7 +50,7 @@ pub fn conclude<J: Journal>(
         Job::Settled(settled) => settled,
         Job::Ready(ready) => match ready.queue(host)? {
             Turn::Come(ready) => ready.announce(letterhead, host)?.start(host.here())?.run(host),
-            Turn::TooLate(settled) => settled,
+            Turn::Missed(settled) => settled,
         },
     };
     let summary = settled.summary();
@@ -99,7 +99,7 @@ mod tests {
     use crate::protocol::rules::keyring::Key;
     use crate::protocol::rules::sysrq::Sequence;
     use crate::protocol::rules::verdict::Deed;
-    use crate::protocol::take::{Letter, Locked};
+    use crate::protocol::take::{Letter, Locked, Prepared};
     use crate::protocol::time::Here;
     use crate::protocol::time::Time;
     use crate::protocol::wire::cose::{self, Seal, Verifier};
@@ -115,6 +115,7 @@ mod tests {
         journal: Rc<RefCell<Vec<Record>>>,
         fails_at: Option<&'static str>,
         boot: &'static str,
+        is_last: bool,
     }
 
     impl Diary {
@@ -144,6 +145,10 @@ mod tests {
             self.enter(line.split(' ').nth(2).unwrap())?;
             self.journal.borrow_mut().push(record.clone());
             Ok(())
+        }
+
+        fn hasten(&mut self) {
+            self.entries.borrow_mut().push("hasten".to_owned());
         }
     }
 
@@ -176,6 +181,11 @@ mod tests {
 
         fn queue(&mut self, _: &Deed<'_>) -> io::Result<()> {
             self.enter("queue")
+        }
+
+        fn prepare(&mut self, _: &Deed<'_>) -> Result<Prepared, String> {
+            let prepared = Prepared { is_last: self.is_last, remark: None };
+            self.enter("prepare").map(|()| prepared).map_err(|error| error.to_string())
         }
 
         fn perform(&mut self, deed: &Deed<'_>, _: &Key, _: &Request) -> Outcome {
@@ -249,6 +259,7 @@ mod tests {
                 groups: vec![],
                 skew: Duration::from_secs(300),
                 sysrq_fault: None,
+                signal_fault: None,
                 commands: BTreeMap::from([(id("off"), command)]),
             },
             letterhead: Letterhead {
@@ -306,15 +317,14 @@ mod tests {
     #[test]
     fn each_step_is_written_down_before_the_next_one_begins() {
         let diary = tell(&site(Answering::After), "off", None);
-        let expected =
-            "open recall admit spend queue running run:/sbin/off finished send:result answered";
+        let expected = "open recall admit spend queue prepare running run:/sbin/off finished send:result answered";
         assert_eq!(diary.read(), expected);
     }
 
     #[test]
     fn what_ends_the_machine_is_announced_before_it_is_started() {
         let diary = tell(&site(Answering::Before), "off", None);
-        let expected = "open recall admit spend queue notice send:notice noticed running run:/sbin/off \
+        let expected = "open recall admit spend queue prepare notice send:notice noticed running run:/sbin/off \
                         finished send:result answered";
         assert_eq!(diary.read(), expected);
     }
@@ -324,7 +334,9 @@ mod tests {
         let drastic = tell(&site(Answering::After), "sysrq sub", None);
         assert!(drastic.read().contains("notice send:notice noticed running press:sub"));
         let report = tell(&site(Answering::After), "sysrq mtw", None);
-        assert!(report.read().starts_with("open recall admit spend queue running press:mtw"));
+        assert!(
+            report.read().starts_with("open recall admit spend queue prepare running press:mtw")
+        );
         let unlisted = tell(&site(Answering::After), "sysrq b", None);
         assert_eq!(unlisted.read(), "open recall admit spend finished send:result answered");
     }
@@ -364,9 +376,9 @@ mod tests {
             ("admit", "open recall admit"),
             ("spend", "open recall admit spend"),
             ("queue", "open recall admit spend queue"),
-            ("notice", "open recall admit spend queue notice"),
-            ("noticed", "open recall admit spend queue notice send:notice noticed"),
-            ("running", "open recall admit spend queue notice send:notice noticed running"),
+            ("notice", "open recall admit spend queue prepare notice"),
+            ("noticed", "open recall admit spend queue prepare notice send:notice noticed"),
+            ("running", "open recall admit spend queue prepare notice send:notice noticed running"),
         ] {
             assert_eq!(tell(&site, "off", Some(step)).read(), expected, "fails at {step}");
         }

@@ -15,7 +15,7 @@ use crate::protocol::wire::message::{Candidate, SEARCHED, SIGNATURE_CHECKS, Sear
 use crate::system::log::{Line, Log};
 use crate::system::runner;
 use crate::system::spool::{FileJournal, FileSpool};
-use crate::system::{clock, stdin};
+use crate::system::{clock, stdin, urgency};
 use notes::Notes;
 pub use options::Options;
 
@@ -118,6 +118,8 @@ impl Delivery<'_> {
         let message_id = msgid.map(ToOwned::to_owned);
         let accepted = pipeline::accept(candidate, keyring, policy, message_id, |verified| {
             notes.about(verified);
+            // somebody whom we know: the machine may be short of everything
+            urgency::rise();
             let spool = FileSpool::open(state)?;
             let ledger = spool.ledger()?;
             Ok((spool, ledger))
@@ -154,11 +156,15 @@ impl Delivery<'_> {
 
     fn start(&self, name: &Name, journal: FileJournal) {
         if self.options.wait {
-            resume::inline(self.config, self.log, name, journal.into_file());
-        } else if let Err(error) = runner::detach(name, journal, &self.config.path) {
+            return resume::inline(self.config, self.log, name, journal.into_file(), None);
+        }
+        if let Err(error) = runner::detach(name, &journal, &self.config.path) {
             // it is claimed and can be resumed: nothing is lost, so the mail system need not try again
+            let error = error.to_string();
             let line = Line::error("not-started").with("job", &name.to_string());
-            self.log.write(&line.with("error", &error.to_string()));
+            self.log.write(&line.with("error", &error));
+            // but a machine that cannot fork is one to press keys on
+            resume::inline(self.config, self.log, name, journal.into_file(), Some(&error));
         }
     }
 }

@@ -11,10 +11,11 @@ use crate::protocol::claim::Spool;
 use crate::protocol::job::name::Name;
 use crate::protocol::job::state::{Next, Owed};
 use crate::protocol::take::{Job, Locked};
-use crate::system::exec;
+use crate::system::launcher;
 use crate::system::log::{Line, Log};
 use crate::system::runner::{self, Machine};
 use crate::system::spool::{FileJournal, FileSpool, Found};
+use crate::system::urgency;
 
 /// Options of `resume`.
 #[derive(clap::Args, Debug)]
@@ -32,11 +33,11 @@ pub(super) struct Options {
 
 /// Resumes. Prints nothing, since cron calls it; a person at a terminal sees the log.
 pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
-    exec::close_leaked_descriptors();
-    // fails for the leader of a process group, such as a job of a shell: that one is not stopped with a mail system
-    let _leader = rustix::process::setsid();
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    launcher::close_leaked_descriptors();
     runner::outlive_the_mail_system();
+    if options.only.is_some() {
+        urgency::rise();
+    }
     let log = Log { verbose: io::stderr().is_terminal(), ..Log::default() };
     let done = match config::load_or_say(&config::path(config)) {
         Ok(config) => match &options.only {
@@ -59,7 +60,7 @@ fn only(config: &Configuration, log: &Log, name: &Name) -> io::Result<Tool> {
         Err(_) => spool.take(name)?,
     };
     match found {
-        Found::Taken(locked) => Ok(conclude(config, log, &spool, *locked)),
+        Found::Taken(locked) => Ok(conclude(config, log, &spool, *locked, None)),
         Found::Busy => Ok(Tool::No),
         Found::Missing => Err(io::Error::other(format!("there is no job {name}"))),
         Found::Damaged => Err(io::Error::other(format!("{name}: the journal is damaged"))),
@@ -120,20 +121,33 @@ fn take_up(
         }
     };
     let here = spool.here();
+    let mut alone = None;
     if locked.state.next(here.now, &here.boot) == Next::Owed(Owed::Start) && !options.wait {
-        runner::detach(name, locked.journal, &config.path)?;
-        return Ok(Tool::Yes);
+        match runner::detach(name, &locked.journal, &config.path) {
+            Ok(()) => return Ok(Tool::Yes),
+            Err(error) => alone = Some(error.to_string()),
+        }
     }
-    Ok(conclude(config, log, spool, *locked))
+    Ok(conclude(config, log, spool, *locked, alone.as_deref()))
 }
 
-/// Carries a job to its answer within a delivery; its open file has the lock.
-pub(super) fn inline(config: &Configuration, log: &Log, name: &Name, file: File) {
+/// Carries a job to its answer within a delivery; its open file has the lock. `alone` says why no process can be started,
+/// if so: then keys and built-ins are done here, and commands are left to whoever resumes them.
+pub(super) fn inline(
+    config: &Configuration,
+    log: &Log,
+    name: &Name,
+    file: File,
+    alone: Option<&str>,
+) {
+    if alone.is_some() {
+        runner::outlive_the_mail_system();
+    }
     let done = FileSpool::open(&config.state).and_then(|spool| {
         let Found::Taken(locked) = spool.take_file(name, file)? else {
             return Err(io::Error::other("the job is no longer ours"));
         };
-        Ok(conclude(config, log, &spool, *locked))
+        Ok(conclude(config, log, &spool, *locked, alone))
     });
     if let Err(error) = done {
         log.write(&failed("unfinished", name, &error));
@@ -145,9 +159,10 @@ fn conclude(
     log: &Log,
     spool: &FileSpool,
     locked: Locked<FileJournal>,
+    alone: Option<&str>,
 ) -> Tool {
     let name = locked.name.clone();
-    let ended = carry_out(config, log, spool, locked);
+    let ended = carry_out(config, log, spool, locked, alone);
     prune(config, log, spool);
     let about = |word: &str| {
         Line::info(word).with("key", name.key().as_str()).with("cti", &name.nonce().to_string())
@@ -170,6 +185,7 @@ fn carry_out(
     log: &Log,
     spool: &FileSpool,
     locked: Locked<FileJournal>,
+    alone: Option<&str>,
 ) -> io::Result<Left> {
     let name = locked.name.clone();
     let ledger = spool.ledger()?;
@@ -182,6 +198,8 @@ fn carry_out(
         sysrq: &config.sysrq,
         keyring: &config.keyring,
         log,
+        alone,
+        ready: None,
     };
     let mut summary = None;
     let ended = pipeline::conclude(job, &config.letterhead, &mut machine, |settled| {

@@ -161,12 +161,14 @@ pub(super) struct SysrqEntry {
     pub(super) wait: Span,
     #[serde(default = "ten_seconds")]
     pub(super) settle: Span,
+    #[serde(default = "five_seconds")]
+    pub(super) term_wait: Span,
 }
 
 impl Default for SysrqEntry {
     fn default() -> Self {
-        let (wait, settle) = (thirty_seconds(), ten_seconds());
-        Self { trigger: trigger(), kmsg: kmsg(), wait, settle }
+        let (wait, settle, term_wait) = (thirty_seconds(), ten_seconds(), five_seconds());
+        Self { trigger: trigger(), kmsg: kmsg(), wait, settle, term_wait }
     }
 }
 

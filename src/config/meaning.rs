@@ -57,9 +57,16 @@ impl Reader<'_> {
             kmsg: file.sysrq.kmsg.0,
             wait: file.sysrq.wait.0,
             settle: file.sysrq.settle.0,
+            term_wait: file.sysrq.term_wait.0,
         };
-        let sysrq_fault = sysrq.fault();
-        let policy = Policy { names, groups, skew: file.skew.0, commands, sysrq_fault };
+        let policy = Policy {
+            names,
+            groups,
+            skew: file.skew.0,
+            commands,
+            sysrq_fault: sysrq.fault(),
+            signal_fault: sysrq.signal_fault(),
+        };
         Some(Configuration {
             path: self.path.to_owned(),
             keyring,

@@ -22,7 +22,7 @@ use super::time::Here;
 use super::wire::message::Candidate;
 pub use finish::{Lost, Settled, Unsent};
 use held::Held;
-pub use host::{Host, Letter};
+pub use host::{Host, Letter, Prepared};
 pub use start::{Ready, Started, Turn};
 
 /// A job from the spool, under its lock.
@@ -120,7 +120,9 @@ impl<'k, J: Journal> Held<'k, J> {
             Verdict::Run(Action::Do(deed)) if request.dry => {
                 Job::Settled(self.ran(Outcome::planned(&deed.plan())))
             }
-            Verdict::Run(Action::Do(deed)) => Job::Ready(Ready { held: self, deed }),
+            Verdict::Run(Action::Do(deed)) => {
+                Job::Ready(Ready { held: self, deed, prepared: Prepared::default() })
+            }
             verdict @ (Verdict::Denied(_)
             | Verdict::Expired
             | Verdict::TooMany { .. }

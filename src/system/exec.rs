@@ -1,34 +1,26 @@
 //! Running a command: with the rights of its account, an environment built from nothing, a deadline on its whole
 //! process group, and a cap on its output.
 //!
-//! A launcher starts the command: our own binary once more, since without unsafe code a process can only change its own
-//! rights. It sets session, limits, groups, gid, uid and no-new-privileges, then execs. What goes wrong in it is
-//! reported over a pipe that a successful exec closes.
+//! A launcher starts the command, see `launcher.rs`. What goes wrong in it is reported over a pipe that a successful exec
+//! closes.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
-use rustix::process::{
-    Gid, Pid, PidfdFlags, Resource, Rlimit, Signal, Uid, getrlimit, kill_process_group, pidfd_open,
-    setrlimit, setsid, umask,
-};
-use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::protocol::job::outcome::End;
-use crate::protocol::job::outcome::Outcome;
+use super::launcher::LAUNCHER;
+use crate::protocol::job::outcome::{End, Outcome};
 use crate::protocol::rules::command::{Account, Command as Template};
 
-/// The verb of the launcher: not for people.
-pub const LAUNCHER: &str = "launch";
 /// The search path of everything that we start.
 pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long what was killed may take to die. A process in uninterruptible sleep may take for ever: it is left behind.
+pub const LEFT_BEHIND: Duration = Duration::from_secs(2);
 /// How long output is awaited after the command itself has ended.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
@@ -55,7 +47,7 @@ fn start(template: &Template, argv: &[String], key: &str, cti: &str) -> io::Resu
     let (mut faults, stderr) = io::pipe()?;
     let Account { name, uid, gid, groups, home, shell } = &template.account;
     let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-    let child = Command::new("/proc/self/exe")
+    let mut child = Command::new("/proc/self/exe")
         .arg0("netsysrq-mail")
         .args([LAUNCHER, &uid.to_string(), &gid.to_string(), &groups.join(",")])
         .arg(if template.no_new_privileges { "confined" } else { "free" })
@@ -73,14 +65,34 @@ fn start(template: &Template, argv: &[String], key: &str, cti: &str) -> io::Resu
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("in {}: {error}", template.cwd)))?;
     let group = pid(&child)?;
-    let mut fault = String::new();
-    faults.read_to_string(&mut fault)?;
-    if fault.is_empty() {
-        return Ok(Running { child, group, output });
-    }
-    let mut child = child;
-    child.wait()?;
+    let fault = match told_within(&mut faults, template.timeout) {
+        Ok(fault) if fault.is_empty() => return Ok(Running { child, group, output }),
+        Ok(fault) => fault,
+        // the program is on a disk that hangs, say
+        Err(error) => format!("it did not start: {error}"),
+    };
+    let _gone = child.kill();
+    ends_within(&mut child, LEFT_BEHIND)?;
     Err(io::Error::other(fault))
+}
+
+/// What a launcher has to say until it is closed, by its end or by the exec.
+fn told_within(faults: &mut PipeReader, patience: Duration) -> io::Result<String> {
+    let begun = Instant::now();
+    let mut kept = Kept { octets: Vec::new(), limit: 4096, dropped: 0, at_end: false };
+    while !kept.at_end {
+        let left = patience.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let mut ready = [PollFd::new(&*faults, PollFlags::IN)];
+        poll_retrying(&mut ready, Some(left))?;
+        let [is_ready] = ready.map(|fd| !fd.revents().is_empty());
+        if is_ready {
+            kept.read(faults)?;
+        }
+    }
+    Ok(String::from_utf8_lossy(&kept.octets).into_owned())
 }
 
 impl Running {
@@ -88,8 +100,13 @@ impl Running {
     fn watch(mut self, template: &Template) -> Outcome {
         let mut kept =
             Kept { octets: Vec::new(), limit: template.output_limit, dropped: 0, at_end: false };
-        let mut stops =
-            [(template.timeout, Signal::TERM), (template.grace, Signal::KILL)].into_iter();
+        // the last one finds what does not die of SIGKILL
+        let stops = [
+            (template.timeout, Signal::TERM),
+            (template.grace, Signal::KILL),
+            (LEFT_BEHIND, Signal::KILL),
+        ];
+        let mut stops = stops.into_iter();
         let mut stop = stops.next();
         let mut timed_out = false;
         let mut begun = Instant::now();
@@ -108,14 +125,18 @@ impl Running {
                 let _gone = kill_process_group(self.group, signal);
                 stop = stops.next();
                 begun = Instant::now();
+                if stop.is_none() {
+                    break;
+                }
             }
         }
         self.drain(&mut kept);
         // the leader has not been waited for yet, so its number still names this group
         let _gone = kill_process_group(self.group, Signal::KILL);
-        let end = match self.child.wait() {
-            Ok(_) if timed_out => End::TimedOut,
-            Ok(status) => end_of(status),
+        let end = match ends_within(&mut self.child, LEFT_BEHIND) {
+            Ok(None) => End::Stuck,
+            Ok(Some(_)) if timed_out => End::TimedOut,
+            Ok(Some(status)) => end_of(status),
             Err(_) => End::Unknown,
         };
         Outcome { end, duration: None, output: kept.octets, dropped: kept.dropped }
@@ -208,106 +229,35 @@ fn pid(child: &Child) -> io::Result<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| ErrorKind::NotFound.into())
 }
 
-/// Waits for a child that leads a process group; `None`, and the group killed, if it takes longer than `deadline`.
+/// Waits for a child that leads a process group. After `deadline` the group is killed, and the child left behind if it
+/// does not die even of that, as one in uninterruptible sleep (D) does not: `None` either way.
 ///
 /// # Errors
 /// When it cannot be waited for.
 pub fn wait(mut child: Child, deadline: Duration) -> io::Result<Option<ExitStatus>> {
-    let ended = pidfd_open(pid(&child)?, PidfdFlags::empty())?;
+    if let Some(status) = ends_within(&mut child, deadline)? {
+        return Ok(Some(status));
+    }
+    let _gone = kill_process_group(pid(&child)?, Signal::KILL);
+    ends_within(&mut child, LEFT_BEHIND).map(|_| None)
+}
+
+/// The status of a child that ends in time.
+fn ends_within(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    // a kernel before 5.3 has none, and a process may have no descriptor left
+    let ended = pidfd_open(pid(child)?, PidfdFlags::empty());
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        let left = deadline.saturating_sub(begun.elapsed());
+        let left = patience.saturating_sub(begun.elapsed());
         if left.is_zero() {
-            kill_process_group(pid(&child)?, Signal::KILL)?;
-            child.wait()?;
             return Ok(None);
         }
-        poll_retrying(&mut [PollFd::new(&ended, PollFlags::IN)], Some(left))?;
-    }
-}
-
-/// Closes what mail systems leave open in their children (Dovecot: a dozen, the client's socket among them): with it, a
-/// runner would hold a delivery open, and a command could read it. Call this before anything of ours is open.
-pub fn close_leaked_descriptors() {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
-    let numbers: Vec<i32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|number| *number > 2)
-        .collect();
-    for number in numbers {
-        // the directory's own descriptor is closed already
-        let _gone = nix::unistd::close(number);
-    }
-}
-
-/// The launcher: takes on the rights of an account and becomes the command. Returns only to say why it could not.
-#[must_use]
-pub fn launch(arguments: &[String]) -> String {
-    close_leaked_descriptors();
-    let Ok(fault_pipe) = io::stderr().as_fd().try_clone_to_owned() else {
-        return "no descriptor left".to_owned();
-    };
-    let error = match become_command(arguments) {
-        Ok(error) | Err(error) => error.to_string(),
-    };
-    // the runner reads this; without one there is nobody to tell
-    drop(File::from(fault_pipe).write_all(error.as_bytes()));
-    error
-}
-
-/// Returns the error of a step, or of the exec; after a success there is nothing to return to.
-fn become_command(arguments: &[String]) -> io::Result<io::Error> {
-    let invalid = || io::Error::from(ErrorKind::InvalidInput);
-    let [uid, gid, groups, confined, dashes, program, words @ ..] = arguments else {
-        return Err(invalid());
-    };
-    if dashes != "--" {
-        return Err(invalid());
-    }
-    rustix::stdio::dup2_stderr(io::stdout())?;
-    setsid()?;
-    umask(Mode::from_raw_mode(0o077));
-    raise_soft_limits();
-    let number = |text: &String| text.parse::<u32>().map_err(|_| invalid());
-    let (uid, gid) = (number(uid)?, number(gid)?);
-    if rustix::process::geteuid().is_root() {
-        let groups = groups.split(',').map(|g| g.parse().map(Gid::from_raw).map_err(|_| invalid()));
-        set_thread_groups(&groups.collect::<io::Result<Vec<_>>>()?)?;
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        set_thread_res_gid(gid, gid, gid)?;
-        set_thread_res_uid(uid, uid, uid)?;
-    }
-    if rustix::process::geteuid().as_raw() != uid {
-        return Err(io::Error::other(
-            "cannot take on the rights of another user without being root",
-        ));
-    }
-    if confined == "confined" {
-        set_no_new_privs(true)?;
-    }
-    let_signals_through()?;
-    let error = Command::new(program).args(words).exec();
-    Ok(io::Error::new(error.kind(), format!("{program}: {error}")))
-}
-
-/// Mail systems leave signals ignored (Exim: HUP, INT, USR1, TERM) or blocked, and a command would inherit that: a daemon
-/// that it restarts could not be stopped again. A signal with a handler gets its default back at exec; SIGPIPE is left
-/// to [`CommandExt::exec`].
-fn let_signals_through() -> io::Result<()> {
-    use signal_hook::consts::FORBIDDEN;
-    nix::sys::signal::SigSet::empty().thread_set_mask()?;
-    // all but the real-time ones
-    let mut signals = (1..32).filter(|signal| !FORBIDDEN.contains(signal));
-    signals.try_for_each(|signal| signal_hook::flag::register(signal, Arc::default()).map(drop))
-}
-
-/// Mail systems lower them (Dovecot: 256 MiB of address space); what cannot be raised stays as it is.
-fn raise_soft_limits() {
-    for resource in [Resource::As, Resource::Data, Resource::Cpu, Resource::Fsize] {
-        let maximum = getrlimit(resource).maximum;
-        let _as_it_is = setrlimit(resource, Rlimit { current: maximum, maximum });
+        match &ended {
+            Ok(ended) => poll_retrying(&mut [PollFd::new(ended, PollFlags::IN)], Some(left))?,
+            Err(_) => std::thread::sleep(left.min(Duration::from_millis(20))),
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::protocol::job::outcome::Stage;
 use crate::protocol::take::Letter;
 
 /// How answers leave this machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Transport {
     /// Written into a directory, one file for each mail.
     Directory(PathBuf),
@@ -28,7 +28,7 @@ pub enum Transport {
 }
 
 /// What takes a mail from us and delivers it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum MailSystem {
     /// A program that has sendmail's options.
     Sendmail(PathBuf),
@@ -37,7 +37,7 @@ pub enum MailSystem {
 }
 
 /// A mail server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Smtp {
     /// Host name or address.
     pub host: String,

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use lettre::Address;
 
-use super::exec;
+use super::aside::Aside;
+use super::control_group;
+use super::exec::{self, LEFT_BEHIND};
 use super::log::{Line, Log};
 use super::mailer::{self, Transport};
 use super::spool::{FileJournal, FileSpool};
 use super::sysrq::{Keyboard, Settings};
+use super::urgency;
 use crate::protocol::claim::Spool;
 use crate::protocol::id::Id;
 use crate::protocol::job::history::History;
@@ -27,7 +30,7 @@ use crate::protocol::job::outcome::Summary;
 use crate::protocol::job::state::{Finished, State};
 use crate::protocol::rules::keyring::{Key, Keyring};
 use crate::protocol::rules::verdict::Deed;
-use crate::protocol::take::{Host, Letter};
+use crate::protocol::take::{Host, Letter, Prepared};
 use crate::protocol::time::Here;
 use crate::protocol::wire::request::Request;
 
@@ -38,7 +41,7 @@ const NOTICE_DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When it cannot be started: the job stays claimed, for whoever resumes it.
-pub fn detach(name: &Name, journal: FileJournal, config: &Path) -> io::Result<()> {
+pub fn detach(name: &Name, journal: &FileJournal, config: &Path) -> io::Result<()> {
     Process::new("/proc/self/exe")
         .arg("resume")
         .arg("--config")
@@ -46,16 +49,21 @@ pub fn detach(name: &Name, journal: FileJournal, config: &Path) -> io::Result<()
         .args(["--only", &name.to_string()])
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::from(journal.into_file()))
+        .stdin(Stdio::from(journal.share()?))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map(drop)
 }
 
-/// Survives SIGTERM: a command that stops the mail system must not stop its own answer. Uses a handler, which exec
-/// resets; commands and mail systems would inherit a blocked signal.
+/// Makes this process one that does not end with the mail system that called it: a session of its own, outside the
+/// control group that a service manager would kill, and deaf to SIGTERM, so that a command that stops the mail system
+/// does not stop its own answer. By a handler, which exec resets: commands would inherit a blocked signal.
 pub fn outlive_the_mail_system() {
+    // fails for the leader of a process group, such as a job of a shell: that one is not stopped with a mail system
+    let _leader = rustix::process::setsid();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    control_group::leave();
     let _ends_as_before = signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default());
 }
 
@@ -85,6 +93,18 @@ pub struct Machine<'a> {
     pub keyring: &'a Keyring,
     /// The log.
     pub log: &'a Log,
+    /// Why no process can be started, if so: built-ins and keys need none.
+    pub alone: Option<&'a str>,
+    /// What an emergency needs, once it is prepared.
+    pub ready: Option<Emergency>,
+}
+
+/// What an emergency needs, had before it is announced.
+#[derive(Debug)]
+pub struct Emergency {
+    keyboard: Keyboard,
+    /// Hands the notice over, which may hang; the machine may have no thread for it.
+    hands: Option<Aside>,
 }
 
 impl Host for Machine<'_> {
@@ -95,17 +115,32 @@ impl Host for Machine<'_> {
     /// Commands wait for each other; built-ins and keys never wait.
     fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()> {
         if matches!(deed, Deed::Run { .. }) {
+            if let Some(why) = self.alone {
+                return Err(io::Error::other(format!("{why}; left to resume")));
+            }
             self.place = Some(self.spool.slot(self.jobs)?);
         }
         Ok(())
     }
 
+    fn prepare(&mut self, deed: &Deed<'_>) -> Result<Prepared, String> {
+        let Deed::Press(sequence) = deed else { return Ok(Prepared::default()) };
+        let keyboard = Keyboard::open(self.sysrq, sequence).map_err(|error| error.to_string())?;
+        let is_last = keyboard.is_kernels() && sequence.ends_the_machine();
+        self.ready = Some(Emergency { keyboard, hands: Aside::new().ok() });
+        urgency::rise();
+        urgency::keep_memory();
+        let remark = self.alone.map(|why| format!("within the delivery, since {why}"));
+        Ok(Prepared { is_last, remark })
+    }
+
     fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome {
         let done = match deed {
             Deed::Last(count) => self.last(*count, key),
-            Deed::Press(sequence) => {
-                Keyboard::open(self.sysrq).map(|keyboard| keyboard.press(sequence))
-            }
+            Deed::Press(sequence) => match self.ready.take() {
+                Some(ready) => Ok(ready.keyboard.press(sequence)),
+                None => Err(io::Error::other("nothing was prepared")),
+            },
             Deed::Revoke(id) => self.revoke(id),
             Deed::Run { command, argv } => {
                 Ok(exec::run(command, argv, key.id.as_str(), &request.nonce.to_string()))
@@ -117,7 +152,10 @@ impl Host for Machine<'_> {
     fn hand_over(&mut self, letter: &Letter<'_>) -> io::Result<()> {
         let notice = letter.stage == Stage::Notice;
         let deadline = if notice { NOTICE_DEADLINE } else { mailer::DEADLINE };
-        let sent = self.transport.send(letter, deadline);
+        let sent = match self.ready.as_ref().and_then(|ready| ready.hands.as_ref()) {
+            Some(hands) if notice => self.send_aside(hands, letter),
+            _ => self.transport.send(letter, deadline),
+        };
         if let Err(error) = &sent {
             self.log.write(
                 &Line::error("unanswered")
@@ -133,6 +171,18 @@ impl Host for Machine<'_> {
 }
 
 impl Machine<'_> {
+    /// Hands a notice over, whatever the mail system or its disk does.
+    fn send_aside(&self, hands: &Aside, letter: &Letter<'_>) -> io::Result<()> {
+        let transport = self.transport.clone();
+        let (stage, job, to) = (letter.stage, letter.job.clone(), letter.to.clone());
+        let mail = letter.mail.to_vec();
+        let send = move || {
+            let letter = Letter { stage, job: &job, to: &to, mail: &mail };
+            transport.send(&letter, NOTICE_DEADLINE)
+        };
+        hands.within(NOTICE_DEADLINE.saturating_add(LEFT_BEHIND), send)?
+    }
+
     /// Lists a key's newest jobs that are over, and hands their answers over again: the same mails.
     fn last(&mut self, count: usize, key: &Key) -> io::Result<Outcome> {
         let mut text = String::new();

@@ -1,32 +1,30 @@
 //! Pressing SysRq keys.
 //!
-//! Signals go to every process only if the trigger is the kernel's own: a file named `sysrq-trigger` on procfs, opened
-//! by root in the first pid namespace. With any other file the letters `e` and `i` are written like the rest, so a
-//! test's trigger can never reach a process.
+//! A trigger on procfs is the kernel's own. There `e` and `i` are sent as signals, which spare their sender, and only by
+//! root in the first pid namespace: anybody else would be killed by them, and the rest of the sequence would never come.
+//! With any other file the letters are written like the rest, so a test's trigger can never reach a process.
+//!
+//! What holds here: once a keyboard is open, nothing that hangs and nothing that fails keeps the last key from being
+//! pressed; every wait ends.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Access, OFlags, PROC_SUPER_MAGIC, fstatfs};
+use rustix::fs::{Access, OFlags, PROC_SUPER_MAGIC, fstatfs, statfs};
 use rustix::process::{Pid, geteuid, kill_process_group};
 
 use super::accounts;
-use crate::protocol::job::outcome::End;
-use crate::protocol::job::outcome::Outcome;
+use super::aside::Aside;
+use super::kernel_log::{KernelLog, SILENCE};
+use crate::protocol::job::outcome::{End, Outcome};
 use crate::protocol::rules::sysrq::{Sequence, Signal, Step};
 
 /// The inode of the first pid namespace (linux/proc_ns.h, PROC_PID_INIT_INO).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
-/// How long the kernel is silent when its report is taken to be complete.
-const SILENCE: Duration = Duration::from_millis(500);
-/// The most of a report that is mailed, in octets.
-const REPORT: usize = 64 * 1024;
 
 /// Where keys are pressed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +37,8 @@ pub struct Settings {
     pub wait: Duration,
     /// How long the first key, or a command that ends the machine, waits after a notice was handed over.
     pub settle: Duration,
+    /// How long processes have between `e` and what follows it.
+    pub term_wait: Duration,
 }
 
 impl Settings {
@@ -48,75 +48,108 @@ impl Settings {
         let access = accounts::may(&self.trigger, Access::WRITE_OK);
         access.err().map(|error| format!("{}: {error}", self.trigger.display()))
     }
+
+    /// Why `e` and `i` cannot be pressed here, if they cannot: the kernel would take them, and they would not spare us.
+    #[must_use]
+    pub fn signal_fault(&self) -> Option<String> {
+        let kernels = statfs(&self.trigger).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC);
+        (kernels && !spares_us()).then(|| UNSPARED.to_owned())
+    }
 }
 
-/// Everything that pressing needs, open: after `u` nothing can be written, after `i` nothing started.
+/// Why a sequence with `e` or `i` is not pressed.
+const UNSPARED: &str = "e and i would kill what presses them, and nothing would follow: \
+                        that takes root in the first pid namespace";
+
+/// Everything that pressing needs, open and in memory: after `u` nothing can be written, after `i` nothing started.
 #[derive(Debug)]
 pub struct Keyboard {
     trigger: File,
-    kmsg: Option<File>,
-    real: bool,
-    wait: Duration,
-    report: String,
-    /// Octets of the report beyond [`REPORT`].
-    dropped: u64,
+    /// The trigger is the kernel's own.
+    is_kernels: bool,
+    /// There may be none.
+    log: Option<KernelLog>,
+    /// Does what may hang; the machine may have no thread for it.
+    aside: Option<Aside>,
+    settings: Settings,
+    notes: String,
 }
 
 impl Keyboard {
-    /// Opens the trigger and the kernel's log, which may be missing.
+    /// Opens the trigger, which is never created, and gets the rest as far as it can be had.
     ///
     /// # Errors
-    /// When the trigger cannot be written to. It is never created.
-    pub fn open(settings: &Settings) -> io::Result<Self> {
-        let trigger = open(
-            &settings.trigger,
-            OpenOptions::new().append(true),
-            OFlags::NOFOLLOW | OFlags::NONBLOCK,
-        )?;
-        let kmsg = open(&settings.kmsg, OpenOptions::new().read(true), OFlags::NONBLOCK);
-        let mut kmsg = kmsg.ok();
-        if let Some(file) = &mut kmsg {
-            // what is in the log already is not news; a FIFO has no end to go to
-            let _as_it_is = file.seek(SeekFrom::End(0));
+    /// When the trigger cannot be written to, or the sequence would kill us before its end.
+    pub fn open(settings: &Settings, sequence: &Sequence) -> io::Result<Self> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let trigger = open(&settings.trigger, OpenOptions::new().append(true), flags)?;
+        let is_kernels = fstatfs(&trigger).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC);
+        if is_kernels && sequence.signals() && !spares_us() {
+            return Err(io::Error::other(UNSPARED));
         }
-        let real = is_real(&trigger, &settings.trigger);
-        let (wait, report, dropped) = (settings.wait, String::new(), 0);
-        Ok(Self { trigger, kmsg, real, wait, report, dropped })
+        let kmsg = open(&settings.kmsg, OpenOptions::new().read(true), OFlags::NONBLOCK);
+        let log = kmsg.ok().map(KernelLog::new);
+        let (aside, settings) = (Aside::new().ok(), settings.clone());
+        Ok(Self { trigger, is_kernels, log, aside, settings, notes: String::new() })
     }
 
-    /// Presses the keys. Does not return if they end the machine.
+    /// Whether keys reach the kernel.
+    #[must_use]
+    pub const fn is_kernels(&self) -> bool {
+        self.is_kernels
+    }
+
+    /// Presses the keys. Does not return if they end the machine. What fails before such a key is passed over: it is
+    /// what was announced.
     #[must_use]
     pub fn press(mut self, sequence: &Sequence) -> Outcome {
         let begun = Instant::now();
-        if self.real {
-            // out of the mail system's service, which systemd ends when its processes die; without cgroups we stay
-            let _as_it_is =
-                std::fs::write("/sys/fs/cgroup/cgroup.procs", std::process::id().to_string());
-        }
-        let mut pressed = 0_usize;
-        for step in sequence.steps() {
-            if let Err(error) = self.step(step) {
-                let fault = format!("{step:?}: {error}");
-                self.report.push_str(&format!("{fault}, after {pressed} keys\n"));
-                let end = if pressed == 0 { End::NotStarted(fault) } else { End::Unknown };
-                return self.outcome(end, begun);
+        let (steps, mut pressed, mut fault) = (sequence.steps(), 0_usize, None);
+        for (nth, step) in steps.iter().enumerate() {
+            if let Some(Step::Await(line)) = steps.get(nth.saturating_add(1))
+                && let Some(log) = &self.log
+            {
+                // the kernel may say it while the key is being written
+                log.expect(line);
             }
-            pressed = pressed
-                .saturating_add(usize::from(matches!(step, Step::Press(_) | Step::Signal(..))));
+            match self.step(*step) {
+                Ok(()) => pressed = pressed.saturating_add(usize::from(is_key(*step))),
+                Err(error) => {
+                    let what = format!("{step:?}: {error}");
+                    self.note(&format!("{what}, after {pressed} keys"));
+                    fault.get_or_insert(what);
+                    if !sequence.ends_the_machine() {
+                        break;
+                    }
+                }
+            }
         }
-        self.listen(SILENCE, |_| false);
-        self.outcome(End::Done, begun)
+        if let Some(log) = &mut self.log {
+            let _still_talking = log.silent(self.settings.wait);
+        }
+        let end = match fault {
+            None => End::Done,
+            Some(fault) if pressed == 0 => End::NotStarted(fault),
+            Some(_) => End::Unknown,
+        };
+        self.outcome(end, begun)
     }
 
     fn outcome(self, end: End, begun: Instant) -> Outcome {
-        let (output, dropped) = (self.report.into_bytes(), self.dropped);
-        Outcome { end, duration: Some(begun.elapsed()), output, dropped }
+        let (mut output, dropped, lost) = self.log.map_or_else(Default::default, KernelLog::report);
+        output.push_str(&self.notes);
+        if lost > 0 {
+            output.push_str(&format!(
+                "{lost} records of the kernel's log were lost, as marked above\n"
+            ));
+        }
+        Outcome { end, duration: Some(begun.elapsed()), output: output.into_bytes(), dropped }
     }
 
     fn step(&mut self, step: Step) -> io::Result<()> {
         match step {
             Step::Press(key) => self.write(key),
-            Step::Signal(_, signal) if self.real => {
+            Step::Signal(_, signal) if self.is_kernels => {
                 let signal = match signal {
                     Signal::Kill => rustix::process::Signal::KILL,
                     Signal::Term => rustix::process::Signal::TERM,
@@ -125,21 +158,39 @@ impl Keyboard {
                 Ok(kill_process_group(Pid::INIT, signal)?)
             }
             Step::Signal(key, _) => self.write(key),
+            Step::Pause => {
+                thread::sleep(self.settings.term_wait);
+                Ok(())
+            }
             Step::Await(line) => {
-                if self.kmsg.is_none() {
+                let wait = self.settings.wait;
+                let came = self.log.as_mut().map(|log| log.came(wait));
+                match came {
                     // the kernel cannot be heard: give it the time that it usually takes
-                    thread::sleep(SILENCE);
-                } else if !self.listen(self.wait, |text| text.trim_end().ends_with(line)) {
-                    self.report.push_str(&format!("no \"{line}\" within {:?}\n", self.wait));
+                    None => thread::sleep(SILENCE),
+                    Some(true) => {}
+                    Some(false) => self.note(&format!("no \"{line}\" within {wait:?}")),
                 }
                 Ok(())
             }
             Step::Sync => {
-                if !sync(self.wait) {
-                    self.report.push_str(&format!("sync(2) took longer than {:?}\n", self.wait));
+                let wait = self.settings.wait;
+                let synced = self.aside.as_ref().map(|aside| aside.within(wait, rustix::fs::sync));
+                match synced {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => self.note(&format!("sync(2): {error}")),
+                    None => self.note("sync(2) was left out: no thread could be made for it"),
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// A line of our own in the report, where it belongs.
+    fn note(&mut self, line: &str) {
+        match &self.log {
+            Some(log) => log.note(line),
+            None => self.notes.push_str(&format!("{line}\n")),
         }
     }
 
@@ -148,71 +199,10 @@ impl Keyboard {
         let mut octets = [0; 4];
         self.trigger.write_all(key.encode_utf8(&mut octets).as_bytes())
     }
-
-    /// Reads the kernel's lines until `done` accepts one, or for `wait`; `true` if it did.
-    fn listen(&mut self, wait: Duration, done: impl Fn(&str) -> bool) -> bool {
-        let Some(kmsg) = &mut self.kmsg else { return false };
-        let begun = Instant::now();
-        let mut buffer = [0; 8192];
-        loop {
-            let left = wait.saturating_sub(begun.elapsed());
-            match kmsg.read(&mut buffer) {
-                Ok(count) if count > 0 => {
-                    let lines = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
-                    for text in lines.lines().map(message) {
-                        if self.report.len() < REPORT {
-                            self.report.push_str(text);
-                            self.report.push('\n');
-                        } else {
-                            let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
-                            self.dropped = self.dropped.saturating_add(length).saturating_add(1);
-                        }
-                        if done(text) {
-                            return true;
-                        }
-                    }
-                }
-                // EPIPE: the kernel overwrote what we had not read; go on with what is left
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => pause(kmsg, left),
-            }
-            if left.is_zero() {
-                return false;
-            }
-        }
-    }
 }
 
-/// Waits until there may be more to read; a regular file is always ready, so it is asked again in a moment.
-fn pause(file: &File, most: Duration) {
-    let turn = most.min(Duration::from_millis(50));
-    let begun = Instant::now();
-    if let Ok(turn) = Timespec::try_from(turn) {
-        let _ready = poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&turn));
-    }
-    if begun.elapsed() < Duration::from_millis(1) {
-        thread::sleep(turn.min(Duration::from_millis(10)));
-    }
-}
-
-/// The text of a record of /dev/kmsg (`prefix;text`), or of a line of any other file.
-fn message(line: &str) -> &str {
-    match line.split_once(';') {
-        Some((prefix, text)) if prefix.split(',').count() >= 3 => text,
-        _ => line,
-    }
-}
-
-/// Waits for sync(2), but no longer than `wait`: it hangs if a disk does.
-fn sync(wait: Duration) -> bool {
-    let (done, finished) = mpsc::channel();
-    thread::spawn(move || {
-        rustix::fs::sync();
-        // nobody listens any more if it took too long
-        let _unheard = done.send(());
-    });
-    finished.recv_timeout(wait).is_ok()
+const fn is_key(step: Step) -> bool {
+    matches!(step, Step::Press(_) | Step::Signal(..))
 }
 
 fn open(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
@@ -221,18 +211,22 @@ fn open(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<Fil
     opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// Whether signals to every process are meant: see the head of this file.
-fn is_real(trigger: &File, path: &Path) -> bool {
-    let proc = fstatfs(trigger).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC);
-    let named = path.file_name().is_some_and(|name| name == "sysrq-trigger");
+/// Whether a signal to every process, of the kernel or of ours, would leave us alive.
+fn spares_us() -> bool {
     let first =
         std::fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == FIRST_PID_NAMESPACE);
-    proc && named && first && geteuid().is_root()
+    first && geteuid().is_root()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    fn sequence(keys: &str) -> Sequence {
+        Sequence::parse(keys).unwrap()
+    }
 
     fn settings(directory: &Path) -> Settings {
         Settings {
@@ -240,6 +234,7 @@ mod tests {
             kmsg: directory.join("kmsg"),
             wait: Duration::from_millis(200),
             settle: Duration::ZERO,
+            term_wait: Duration::ZERO,
         }
     }
 
@@ -249,9 +244,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path());
         std::fs::write(&settings.trigger, "").unwrap();
-        let keyboard = Keyboard::open(&settings).unwrap();
-        assert!(!keyboard.real);
-        let outcome = keyboard.press(&Sequence::parse("reisub").unwrap());
+        let keyboard = Keyboard::open(&settings, &sequence("reisub")).unwrap();
+        assert!(!keyboard.is_kernels);
+        let outcome = keyboard.press(&sequence("reisub"));
         assert_eq!(outcome.end, End::Done);
         assert_eq!(std::fs::read_to_string(&settings.trigger).unwrap(), "reisub");
     }
@@ -263,7 +258,7 @@ mod tests {
         std::fs::write(&settings.trigger, "").unwrap();
         std::fs::write(&settings.kmsg, "old news\n").unwrap();
         let (trigger, kmsg) = (settings.trigger.clone(), settings.kmsg.clone());
-        let keyboard = Keyboard::open(&settings).unwrap();
+        let keyboard = Keyboard::open(&settings, &sequence("su")).unwrap();
         let kernel = thread::spawn(move || {
             while std::fs::read(&trigger).unwrap() != b"s" {
                 thread::sleep(Duration::from_millis(5));
@@ -277,7 +272,7 @@ mod tests {
             }
             log.write_all(b"4,3,4,-;Emergency Remount complete\n").unwrap();
         });
-        let outcome = keyboard.press(&Sequence::parse("su").unwrap());
+        let outcome = keyboard.press(&sequence("su"));
         kernel.join().unwrap();
         let report = String::from_utf8(outcome.output).unwrap();
         assert_eq!(
@@ -294,13 +289,12 @@ mod tests {
         std::fs::write(&settings.trigger, "").unwrap();
         let (done, finished) = mpsc::channel();
         thread::spawn(move || {
-            done.send(Keyboard::open(&settings).unwrap().press(&Sequence::parse("s").unwrap()))
-                .unwrap();
+            let keyboard = Keyboard::open(&settings, &sequence("s")).unwrap();
+            done.send(keyboard.press(&sequence("s"))).unwrap();
         });
         let outcome = finished.recv_timeout(Duration::from_secs(30)).expect("it still listens");
         assert_eq!(outcome.end, End::Done);
-        assert!((REPORT..REPORT + 9000).contains(&outcome.output.len()));
-        assert!(outcome.dropped > 8192, "{}", outcome.dropped);
+        assert!(outcome.output.len() > 8192, "{}", outcome.output.len());
     }
 
     /// It is missing, a link, or a FIFO that nobody reads.
@@ -308,16 +302,16 @@ mod tests {
     fn an_unusable_trigger_is_refused_and_never_made() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path());
-        assert!(Keyboard::open(&settings).is_err());
+        assert!(Keyboard::open(&settings, &sequence("s")).is_err());
         assert!(!settings.trigger.exists());
         assert!(settings.fault().is_some());
         let target = directory.path().join("target");
         std::fs::write(&target, "").unwrap();
         std::os::unix::fs::symlink(&target, &settings.trigger).unwrap();
-        assert!(Keyboard::open(&settings).is_err());
+        assert!(Keyboard::open(&settings, &sequence("s")).is_err());
         std::fs::remove_file(&settings.trigger).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mkfifoat(rustix::fs::CWD, &settings.trigger, mode).unwrap();
-        assert!(Keyboard::open(&settings).is_err());
+        assert!(Keyboard::open(&settings, &sequence("s")).is_err());
     }
 }

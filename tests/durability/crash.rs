@@ -217,9 +217,11 @@ impl Ground {
     }
 
     /// Leaves a request begun, and its runner dead before the first effect.
-    fn begun(&self, asked: &Asked) {
-        let traced = Traced::deliver(self, asked, Mode::Wait, false);
-        let trace = self.trace(traced, Some((BIRTHS, 1)));
+    fn begun(&self, kind: Kind, asked: &Asked) {
+        // keys have their threads before they are announced, and sync(2) is called by one of them
+        let keys = kind == Kind::Keys;
+        let traced = Traced::deliver(self, asked, Mode::Wait, keys);
+        let trace = self.trace(traced, Some((if keys { "sync" } else { BIRTHS }, 1)));
         assert_eq!(trace.main, Some(9), "{}", trace.text);
         let state = self.state(asked).expect("claimed");
         assert!(state.started.is_some() && state.finished.is_none(), "{state:?}");
@@ -246,11 +248,11 @@ impl Ground {
                 Traced::resume(self, mode)
             }
             (Victim::ResumeBack, _) => {
-                self.begun(asked);
+                self.begun(kind, asked);
                 Traced { boot: Some(self.reboot()), ..Traced::resume(self, mode) }
             }
             (Victim::ResumeBegun, _) => {
-                self.begun(asked);
+                self.begun(kind, asked);
                 Traced::resume(self, mode)
             }
             (Victim::Runner, _) => {
@@ -467,6 +469,7 @@ fn plain(end: &End) -> End {
         End::Done
         | End::Exited(_)
         | End::Killed(_)
+        | End::Stuck
         | End::TimedOut
         | End::Unknown
         | End::Unrun
@@ -631,6 +634,7 @@ fn judge(ground: &Ground, kinds: &[Kind], struck: &[Struck], faults: &mut Faults
             End::Done
             | End::Exited(_)
             | End::NotStarted(_)
+            | End::Stuck
             | End::TimedOut
             | End::Unrun
             | End::WouldRun => 0..=0,

@@ -19,6 +19,10 @@ pub trait Journal {
     /// # Errors
     /// When it may not survive.
     fn append(&mut self, record: &Record) -> io::Result<()>;
+
+    /// From now on an append that takes more than a few seconds fails, and so do all after it: a disk that hangs must
+    /// not hold up an emergency.
+    fn hasten(&mut self);
 }
 
 impl Record {

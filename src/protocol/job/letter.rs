@@ -213,6 +213,7 @@ fn headline(report: &Report<'_>) -> String {
         End::Exited(status) => format!("exit status {status}"),
         End::Killed(signal) => format!("ended by signal {signal}"),
         End::NotStarted(why) => format!("not started: {why}"),
+        End::Stuck => "at its time limit, and it cannot be stopped: left behind".to_owned(),
         End::TimedOut => "stopped at its time limit".to_owned(),
         End::Unknown => "started, outcome unknown".to_owned(),
         End::Unrun => "not run".to_owned(),

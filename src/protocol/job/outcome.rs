@@ -18,6 +18,8 @@ pub enum End {
     Killed(i32),
     /// The command did not start; why.
     NotStarted(String),
+    /// It ran past its time limit and does not die, even of SIGKILL: it was left behind.
+    Stuck,
     /// It ran past its time limit and was stopped.
     TimedOut,
     /// It was started, and what came of it is not known.
@@ -38,6 +40,7 @@ impl End {
             | Self::Exited(_)
             | Self::Killed(_)
             | Self::NotStarted(_)
+            | Self::Stuck
             | Self::TimedOut
             | Self::Unknown
             | Self::Unrun
@@ -54,6 +57,7 @@ impl End {
             Self::Exited(status) => format!("exit:{status}"),
             Self::Killed(signal) => format!("signal:{signal}"),
             Self::NotStarted(_) => "not-started".into(),
+            Self::Stuck => "stuck".into(),
             Self::TimedOut => "timeout".into(),
             Self::Unknown => "unknown".into(),
             Self::Unrun => "not-run".into(),
@@ -72,6 +76,7 @@ impl End {
             None => match word {
                 "done" => Self::Done,
                 "not-started" => Self::NotStarted(why.to_owned()),
+                "stuck" => Self::Stuck,
                 "timeout" => Self::TimedOut,
                 "unknown" => Self::Unknown,
                 "not-run" => Self::Unrun,
@@ -123,6 +128,7 @@ impl Outcome {
             End::Back(_)
             | End::Done
             | End::NotStarted(_)
+            | End::Stuck
             | End::TimedOut
             | End::Unknown
             | End::Unrun

@@ -20,6 +20,8 @@ pub struct Policy {
     pub commands: BTreeMap<Id, Command>,
     /// Why SysRq keys cannot be pressed on this machine now, if they cannot.
     pub sysrq_fault: Option<String>,
+    /// Why the keys that signal every process cannot be pressed on this machine now, if so.
+    pub signal_fault: Option<String>,
 }
 
 /// What the spool knows.

@@ -19,6 +19,8 @@ pub struct Sequence(Cow<'static, str>);
 pub enum Step {
     /// Wait, as long as configured, for a line of the kernel that ends in these words.
     Await(&'static str),
+    /// Wait, as long as configured, for processes to end as they were asked to.
+    Pause,
     /// Write this key.
     Press(char),
     /// Send every process this signal, which spares us; where the trigger is not the kernel's, write the key.
@@ -66,6 +68,18 @@ impl Sequence {
         self.0.contains(['u', 'e', 'i', 'b', 'o', 'c'])
     }
 
+    /// Whether the machine does not survive it.
+    #[must_use]
+    pub fn ends_the_machine(&self) -> bool {
+        self.0.ends_with(['b', 'o', 'c'])
+    }
+
+    /// Whether it signals every process.
+    #[must_use]
+    pub fn signals(&self) -> bool {
+        self.0.contains(['e', 'i'])
+    }
+
     /// What is to be done, in order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
@@ -73,7 +87,8 @@ impl Sequence {
         if self.0.contains(['s', 'u']) {
             steps.push(Step::Sync);
         }
-        for key in self.0.chars() {
+        let mut keys = self.0.chars().peekable();
+        while let Some(key) = keys.next() {
             match key {
                 'e' => steps.push(Step::Signal(key, Signal::Term)),
                 'i' => steps.push(Step::Signal(key, Signal::Kill)),
@@ -82,6 +97,8 @@ impl Sequence {
             match key {
                 's' => steps.push(Step::Await("Emergency Sync complete")),
                 'u' => steps.push(Step::Await("Emergency Remount complete")),
+                // what ends cleanly when it is asked to should get to it
+                'e' if keys.peek().is_some() => steps.push(Step::Pause),
                 _ => {}
             }
         }
@@ -116,6 +133,7 @@ mod tests {
             [
                 Step::Sync,
                 Step::Signal('e', Signal::Term),
+                Step::Pause,
                 Step::Signal('i', Signal::Kill),
                 Step::Press('s'),
                 Step::Await("Emergency Sync complete"),

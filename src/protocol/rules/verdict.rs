@@ -50,7 +50,10 @@ impl Action<'_> {
     pub(in crate::protocol) fn fault<'p>(&'p self, policy: &'p Policy) -> Option<&'p String> {
         match self {
             Self::Do(Deed::Run { command, .. }) => command.fault.as_ref(),
-            Self::Do(Deed::Press(_)) => policy.sysrq_fault.as_ref(),
+            Self::Do(Deed::Press(sequence)) => {
+                let signals = policy.signal_fault.as_ref().filter(|_| sequence.signals());
+                policy.sysrq_fault.as_ref().or(signals)
+            }
             Self::Do(Deed::Last(_) | Deed::Revoke(_)) | Self::Say(_) => None,
         }
     }

@@ -22,6 +22,13 @@ pub trait Host {
     /// When there is no way to tell.
     fn queue(&mut self, deed: &Deed<'_>) -> io::Result<()>;
 
+    /// Gets all that the deed needs before it is announced, since a machine in trouble may have none of it to give
+    /// later.
+    ///
+    /// # Errors
+    /// Why it cannot be done here: nothing was announced, and nothing is done.
+    fn prepare(&mut self, deed: &Deed<'_>) -> Result<Prepared, String>;
+
     /// Does a deed to its end; its start is on the disk. It need not return.
     fn perform(&mut self, deed: &Deed<'_>, key: &Key, request: &Request) -> Outcome;
 
@@ -30,6 +37,15 @@ pub trait Host {
     /// # Errors
     /// When it was not taken.
     fn hand_over(&mut self, letter: &Letter<'_>) -> io::Result<()>;
+}
+
+/// What getting ready has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// Whether the machine ends with the deed: then there is another boot after it, in which it is not begun again.
+    pub is_last: bool,
+    /// What was unusual, for whoever asked.
+    pub remark: Option<String>,
 }
 
 /// A mail to be handed over.

@@ -1,10 +1,14 @@
-//! How a deed begins: a place to do it in, the notice before it, and its start on the disk.
+//! How a deed begins: a place to do it in, all that it needs, the notice before it, and its start on the disk.
+//!
+//! What holds here: an emergency that was announced comes. What it needs it has before the notice, and after the notice
+//! nothing that hangs or fails holds it up: not the mail system, and not the disk that the journal is on. That is safe,
+//! since after it there is another boot, in which nothing is begun again.
 
 use std::io;
 
 use super::finish::Settled;
 use super::held::Held;
-use super::host::{Host, Letter};
+use super::host::{Host, Letter, Prepared};
 use crate::protocol::job::journal::Journal;
 use crate::protocol::job::letter::Letterhead;
 use crate::protocol::job::outcome::{End, Outcome, Stage};
@@ -20,6 +24,7 @@ use crate::protocol::time::Here;
 pub struct Ready<'k, J> {
     pub(super) held: Held<'k, J>,
     pub(super) deed: Deed<'k>,
+    pub(super) prepared: Prepared,
 }
 
 /// A job whose start is on the disk.
@@ -30,59 +35,67 @@ pub struct Started<'k, J> {
     deed: Deed<'k>,
 }
 
-/// What came of waiting for a place.
+/// What came of waiting for a place and of getting ready.
 #[must_use]
 #[derive(Debug)]
 pub enum Turn<'k, J> {
-    /// There is one.
+    /// It may begin.
     Come(Ready<'k, J>),
-    /// The request has expired: nothing was begun, and nothing will be.
-    TooLate(Settled<'k, J>),
+    /// The request has expired, or this machine cannot do it: nothing was begun, and nothing will be.
+    Missed(Settled<'k, J>),
 }
 
 impl<'k, J: Journal> Ready<'k, J> {
-    /// Waits for a place to do it in; meanwhile the request may expire.
+    /// Waits for a place to do it in, and gets what it needs; meanwhile the request may expire.
     ///
     /// # Errors
     /// When there is no way to tell whether there is a place; nothing was begun.
     pub fn queue(self, host: &mut impl Host) -> io::Result<Turn<'k, J>> {
         host.queue(&self.deed)?;
-        if host.here().now < self.held.verified.request().expires {
-            return Ok(Turn::Come(self));
-        }
-        let late = Verdict::Expired;
-        Ok(Turn::TooLate(self.held.unrun(late.ruling(), late.why())))
+        let missed = if host.here().now >= self.held.verified.request().expires {
+            Verdict::Expired
+        } else {
+            match host.prepare(&self.deed) {
+                Ok(prepared) => return Ok(Turn::Come(Self { prepared, ..self })),
+                Err(why) => Verdict::Unavailable(why),
+            }
+        };
+        Ok(Turn::Missed(self.held.unrun(missed.ruling(), missed.why())))
     }
 
     /// Announces what the machine may not survive, if the mail system takes the notice.
     ///
     /// # Errors
-    /// When the journal cannot be written; nothing was started.
+    /// When the journal cannot be written; nothing was started. An emergency goes on all the same.
     pub fn announce(mut self, letterhead: &Letterhead, host: &mut impl Host) -> io::Result<Self> {
         if !self.deed.is_announced() {
             return Ok(self);
+        }
+        if self.prepared.is_last {
+            self.held.journal.hasten();
         }
         let Here { now, .. } = host.here();
         let mail = match &self.held.state.notice {
             Notice::Over => return Ok(self),
             Notice::Written(mail) => mail.clone(),
             Notice::None => {
-                let (plan, nothing) = (self.deed.announcement(), Outcome::bare(End::Unrun));
+                // an emergency does not wait for a mail that cannot be written
+                let plan = self.plan();
+                let nothing = Outcome::bare(End::Unrun);
                 let report = self.held.report(Stage::Notice, Ruling::Run, &plan, &nothing, now);
-                // an emergency does not wait for a mail that cannot be written, either
                 let Ok(mail) = letterhead.write(&report) else { return Ok(self) };
-                self.held.journal.append(&Record::Notice { at: now, mail: mail.clone() })?;
+                self.append(&Record::Notice { at: now, mail: mail.clone() })?;
                 mail
             }
         };
-        // an emergency does not wait for a mail system that is down: the result says what happened
+        // nor for a mail system that is down: the result says what happened
         let _untaken = host.hand_over(&Letter {
             stage: Stage::Notice,
             job: &self.held.name,
             to: &self.held.verified.key().answer_to,
             mail: &mail,
         });
-        self.held.journal.append(&Record::Noticed { at: host.here().now })?;
+        self.append(&Record::Noticed { at: host.here().now })?;
         self.held.state.notice = Notice::Over;
         Ok(self)
     }
@@ -90,12 +103,26 @@ impl<'k, J: Journal> Ready<'k, J> {
     /// Writes down that the deed has begun. From then on it has, as far as anybody can know.
     ///
     /// # Errors
-    /// When that cannot be made durable; nothing was started.
+    /// When that cannot be made durable; nothing was started. An emergency goes on all the same.
     pub fn start(mut self, here: Here) -> io::Result<Started<'k, J>> {
         let Here { now, boot, .. } = here;
-        self.held.journal.append(&Record::Running { at: now, boot: boot.clone() })?;
+        self.append(&Record::Running { at: now, boot: boot.clone() })?;
         self.held.state.started = Some((now, boot));
         Ok(Started { held: self.held, deed: self.deed })
+    }
+
+    /// Appends a record, which an emergency does without.
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        let written = self.held.journal.append(record);
+        if self.prepared.is_last { Ok(()) } else { written }
+    }
+
+    fn plan(&self) -> String {
+        let plan = self.deed.announcement();
+        match &self.prepared.remark {
+            Some(remark) => format!("{plan} ({remark})"),
+            None => plan,
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl Spool for FileSpool {
             return Ok(Spent::Again);
         };
         self.sync(name, &file)?;
-        let mut journal = FileJournal { file, end: size(line.as_bytes()) };
+        let mut journal = FileJournal::new(file, size(line.as_bytes()));
         let (Ok(low_water), Ok(epoch)) = (self.low_water(), marker::read(&self.state)) else {
             return Ok(Spent::Kept);
         };

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
@@ -15,15 +17,28 @@ use crate::protocol::job::name::Name;
 use crate::protocol::job::record::Record;
 use crate::protocol::job::state::Damaged;
 use crate::protocol::take::Locked;
+use crate::system::aside::Aside;
 
 /// The octets that a claim reserves on the disk for the records to come.
 const ROOM: u64 = 4096;
+/// How long a hastened journal waits for its disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The journal of one job, under its lock: the lock goes with the file.
 #[derive(Debug)]
 pub struct FileJournal {
-    pub(super) file: File,
-    pub(super) end: u64,
+    file: File,
+    end: u64,
+    hastened: Option<Hastened>,
+}
+
+/// A journal that has no time to lose: its disk is written to aside.
+#[derive(Debug)]
+struct Hastened {
+    aside: Aside,
+    file: Arc<File>,
+    /// A write was given up: nobody knows whether it will yet be done, so none may follow it.
+    is_lost: bool,
 }
 
 /// What a job's file was found to be.
@@ -94,7 +109,7 @@ impl FileSpool {
             Ok((state, good)) => {
                 // a torn record did not happen; a whole one may lack its line end
                 let whole = octets.get(..good).unwrap_or(&octets);
-                let mut journal = FileJournal { file, end: size(whole) };
+                let mut journal = FileJournal::new(file, size(whole));
                 journal.cut()?;
                 if good > octets.len() {
                     journal.write(b"\n")?;
@@ -127,11 +142,54 @@ impl FileSpool {
 
 impl Journal for FileJournal {
     fn append(&mut self, record: &Record) -> io::Result<()> {
-        self.write(record.to_line().as_bytes())
+        let line = record.to_line();
+        match &mut self.hastened {
+            None => self.write(line.as_bytes()),
+            Some(hastened) => {
+                hastened.write(line.clone().into_bytes(), self.end)?;
+                self.end = self.end.saturating_add(size(line.as_bytes()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Without a thread or a descriptor to do it with, the journal stays as patient as it was.
+    fn hasten(&mut self) {
+        if let (Ok(aside), Ok(file)) = (Aside::new(), self.file.try_clone()) {
+            self.hastened = Some(Hastened { aside, file: Arc::new(file), is_lost: false });
+        }
+    }
+}
+
+impl Hastened {
+    fn write(&mut self, octets: Vec<u8>, at: u64) -> io::Result<()> {
+        if self.is_lost {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "an earlier record is held up"));
+        }
+        let file = Arc::clone(&self.file);
+        let written = self.aside.within(PATIENCE, move || {
+            file.write_all_at(&octets, at).and_then(|()| file.sync_data())
+        });
+        let written = written.and_then(|written| written);
+        self.is_lost = written.is_err();
+        written
     }
 }
 
 impl FileJournal {
+    /// A journal that ends there.
+    pub(super) const fn new(file: File, end: u64) -> Self {
+        Self { file, end, hastened: None }
+    }
+
+    /// The file once more, for a process that is to have the lock too.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// The file, with its lock.
     #[must_use]
     pub fn into_file(self) -> File {
