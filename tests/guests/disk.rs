@@ -1,9 +1,9 @@
 //! A guest's disks, made before it and judged after it, without mounting them.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::guest::Guest;
 use crate::support::needed;
 
 /// What a disk looks like after a guest.
@@ -23,22 +23,38 @@ pub(crate) fn make(image: &Path, mebibytes: u32) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// Reads a disk that no guest has any more.
-pub(crate) fn judge(image: &Path) -> Judged {
-    let read = |program: &str, arguments: &[&str]| {
-        let ran = Command::new(needed(program).unwrap()).args(arguments).arg(image).output();
-        String::from_utf8_lossy(&ran.unwrap().stdout).into_owned()
-    };
-    let header = read("dumpe2fs", &["-h"]);
+fn judge(image: &Path) -> Judged {
+    let header = ran("dumpe2fs", &["-h"], image);
     assert!(header.contains("Filesystem features"), "{header}");
     let data: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
     Judged {
-        is_data_there: read("debugfs", &["-R", "cat /data"]) == data,
+        is_data_there: debugfs(image, "cat /data") == data,
         is_journal_clean: !header.contains("needs_recovery"),
     }
 }
 
-/// A copy, as a snapshot of what is there now.
-pub(crate) fn copy(image: &Path, to: &Path) {
-    fs::copy(image, to).unwrap();
+fn debugfs(image: &Path, request: &str) -> String {
+    ran("debugfs", &["-R", request], image)
+}
+
+fn ran(program: &str, arguments: &[&str], image: &Path) -> String {
+    let ran = Command::new(needed(program).unwrap()).args(arguments).arg(image).output();
+    String::from_utf8_lossy(&ran.unwrap().stdout).into_owned()
+}
+
+impl Guest {
+    /// What its disk looks like now.
+    pub(crate) fn judge(&self) -> Judged {
+        judge(&self.path("disk"))
+    }
+
+    /// A file of its disk; nothing if there is none.
+    pub(crate) fn read(&self, name: &str) -> String {
+        debugfs(&self.path("disk"), &format!("cat {name}"))
+    }
+
+    /// The names in a directory of its disk.
+    pub(crate) fn list(&self, name: &str) -> String {
+        debugfs(&self.path("disk"), &format!("ls -p {name}"))
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::disk::{self, Judged};
+use crate::disk;
 use crate::kernels::{Kernel, program};
 use crate::support::{Site, message, needed};
 use crate::wires::{Seen, WIRES, Wires};
@@ -127,7 +127,8 @@ impl Guest {
     /// Configuration, keys, requests and scripts.
     fn furnish(&self) {
         let (etc, tree) = (self.path("tree/etc/netsysrq-mail"), self.path("tree"));
-        for name in ["bin", "disk", "etc/netsysrq-mail", "messages", "other", "root", "run", "usr"] {
+        for name in ["bin", "disk", "etc/netsysrq-mail", "messages", "other", "root", "run", "usr"]
+        {
             fs::create_dir_all(tree.join(name)).unwrap();
         }
         std::os::unix::fs::symlink("/bin", tree.join("usr/bin")).unwrap();
@@ -176,7 +177,9 @@ impl Guest {
         qemu.arg("-initrd").arg(self.path("initramfs"));
         qemu.args([
             "-append",
-            &format!("console=ttyS0 panic=-1 loglevel=5 no_timer_check printk.devkmsg=on boot={nth}"),
+            &format!(
+                "console=ttyS0 panic=-1 loglevel=5 no_timer_check printk.devkmsg=on boot={nth}"
+            ),
         ]);
         for (name, _) in WIRES {
             qemu.args(["-chardev", &format!("socket,id={name},path={directory}/{name}")]);
@@ -192,11 +195,6 @@ impl Guest {
         }
         qemu.args(options).stdin(Stdio::null());
         Boot { qemu: qemu.spawn().unwrap(), wires }
-    }
-
-    /// What its disk looks like now.
-    pub(crate) fn judge(&self) -> Judged {
-        disk::judge(&self.path("disk"))
     }
 }
 

@@ -14,5 +14,6 @@ mod guest;
 mod kernels;
 mod mails;
 mod rows;
+mod sick;
 mod well;
 mod wires;

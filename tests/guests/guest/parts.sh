@@ -31,12 +31,12 @@ deliver() {
   say "status $message $?"
 }
 
-# NAME COMMAND...: a process that waits to become COMMAND without a fork; `release NAME` lets it
+# MESSAGE COMMAND...: a process that waits to become COMMAND on MESSAGE without a fork; `release MESSAGE` lets it
 prepare() {
-  local gate=/run/$1
+  local message=$1
   shift
-  mkfifo $gate
-  (read -r go <>$gate; exec "$@") &
+  mkfifo /run/$message
+  (read -r go <>/run/$message; exec "$@" </messages/$message) &
 }
 release() { say "delivering $1"; echo go >/run/$1; }
 
