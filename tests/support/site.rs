@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::processes::{PROGRAM, Ran, run, write_program};
 
 /// One host, `web1`, with an Ed25519 key `alice`, an HMAC key `pager` and a few commands.
+#[derive(Debug)]
 pub(crate) struct Site {
     directory: TempDir,
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# initramfs.sh OUT TREE KERNEL PROGRAM...: an initramfs of TREE, busybox, the kernel's modules, and each dynamic PROGRAM
-# with its libraries. A program goes to /bin, without its debugging symbols.
+# initramfs.sh OUT TREE KERNEL PROGRAM...: an initramfs of TREE, busybox, the kernel's modules, and each PROGRAM
+# with the libraries that it has. A program goes to /bin, without its debugging symbols.
 set -euo pipefail
 out=$1 tree=$2 kernel=$3
 shift 3
@@ -10,7 +10,7 @@ cp /usr/bin/busybox bin/busybox 2>/dev/null || cp /bin/busybox bin/busybox
 cp "$kernel"/modules/*.ko mods/
 for program; do
   strip -o "bin/$(basename "$program")" "$program"
-  ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
+  { ldd "$program" || :; } 2>/dev/null | { grep -o '/[^ ]*' || :; } | while read -r library; do
     [ -e ".$library" ] || cp -L --parents "$library" .
   done
 done

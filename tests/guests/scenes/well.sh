@@ -1,0 +1,5 @@
+# One request on a machine that is well.
+first() {
+  fresh
+  deliver request
+}
