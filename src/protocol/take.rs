@@ -9,6 +9,8 @@ mod held;
 mod host;
 mod start;
 
+use std::time::Duration;
+
 use super::job::journal::Journal;
 use super::job::name::Name;
 use super::job::outcome::{End, Outcome};
@@ -18,12 +20,15 @@ use super::rules::built_in;
 use super::rules::keyring::Keyring;
 use super::rules::policy::{Ledger, Policy};
 use super::rules::verdict::{Action, Verdict};
-use super::time::Here;
+use super::time::{Here, Time};
 use super::wire::message::Candidate;
 pub use finish::{Lost, Settled, Unsent};
 use held::Held;
 pub use host::{Host, Letter, Prepared};
 pub use start::{Ready, Started, Turn};
+
+/// How long a machine that comes back may have been away: beyond that, a wrong clock is the likelier reason.
+const AWAY: Duration = Duration::from_secs(7 * 86400);
 
 /// A job from the spool, under its lock.
 #[derive(Debug)]
@@ -83,8 +88,7 @@ impl<'k, J: Journal> Job<'k, J> {
             Owed::Send => held.unsent().map_or(Self::Done, Self::Unsent),
             Owed::Back => {
                 let began = held.state.started.as_ref().map_or(here.booted, |(at, _)| *at);
-                let after = here.booted.since(began);
-                Self::Settled(held.ran(Outcome::bare(End::Back(after))))
+                Self::Settled(held.ran(back(began, here)))
             }
             Owed::Unknown => Self::Settled(held.ran(Outcome::bare(End::Unknown))),
             Owed::NotStarted => {
@@ -129,4 +133,13 @@ impl<'k, J: Journal> Held<'k, J> {
             | Verdict::Unavailable(_)) => Job::Settled(self.unrun(verdict.ruling(), verdict.why())),
         }
     }
+}
+
+/// The machine is back. Its clock may have been set meanwhile, or have lost its battery: what it says of the time in
+/// between is passed on only if it can be true.
+fn back(began: Time, here: &Here) -> Outcome {
+    let after = here.booted.since(began);
+    let can_be_true = here.booted > began && after < AWAY;
+    let words = format!("It was booted at {}, by its own clock.\n", here.booted);
+    Outcome { end: End::Back(can_be_true.then_some(after)), ..Outcome::said(words) }
 }

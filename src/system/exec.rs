@@ -139,7 +139,7 @@ impl Running {
             Ok(Some(status)) => end_of(status),
             Err(_) => End::Unknown,
         };
-        Outcome { end, duration: None, output: kept.octets, dropped: kept.dropped }
+        Outcome { end, duration: None, output: kept.octets, dropped: kept.dropped, lost: 0 }
     }
 
     fn turn(

@@ -138,12 +138,7 @@ impl Keyboard {
     fn outcome(self, end: End, begun: Instant) -> Outcome {
         let (mut output, dropped, lost) = self.log.map_or_else(Default::default, KernelLog::report);
         output.push_str(&self.notes);
-        if lost > 0 {
-            output.push_str(&format!(
-                "{lost} records of the kernel's log were lost, as marked above\n"
-            ));
-        }
-        Outcome { end, duration: Some(begun.elapsed()), output: output.into_bytes(), dropped }
+        Outcome { end, duration: Some(begun.elapsed()), output: output.into_bytes(), dropped, lost }
     }
 
     fn step(&mut self, step: Step) -> io::Result<()> {

@@ -464,7 +464,7 @@ fn strike(ground: &Ground, kind: Kind, mode: Mode, point: &Point, faults: &mut F
 /// An end without what differs from run to run.
 fn plain(end: &End) -> End {
     match end {
-        End::Back(_) => End::Back(Duration::ZERO),
+        End::Back(_) => End::Back(None),
         End::NotStarted(_) => End::NotStarted(String::new()),
         End::Done
         | End::Exited(_)
@@ -480,7 +480,7 @@ fn plain(end: &End) -> End {
 /// How a request that was left like this may end.
 fn ends(kind: Kind, mode: Mode, point: &Point, crash: Option<&State>) -> Vec<End> {
     let (full, not_started) = (kind.end(), End::NotStarted(String::new()));
-    let back = if kind.is_announced() { End::Back(Duration::ZERO) } else { End::Unknown };
+    let back = if kind.is_announced() { End::Back(None) } else { End::Unknown };
     if !kind.acts() && kind != Kind::Ping {
         return vec![full];
     }

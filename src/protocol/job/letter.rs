@@ -208,7 +208,12 @@ fn headline(report: &Report<'_>) -> String {
         };
     }
     match &report.outcome.end {
-        End::Back(after) => format!("back up: rebooted {} s after the command", after.as_secs()),
+        End::Back(Some(after)) => {
+            format!("back up: rebooted {} s after the command", after.as_secs())
+        }
+        End::Back(None) => {
+            "back up: rebooted, and its clock cannot say how long that took".to_owned()
+        }
         End::Done => "done".to_owned(),
         End::Exited(status) => format!("exit status {status}"),
         End::Killed(signal) => format!("ended by signal {signal}"),
@@ -238,11 +243,13 @@ fn signed(request: &Request, received: Time) -> String {
 
 fn output(outcome: &Outcome) -> String {
     let length = outcome.output.len();
-    let cut = if outcome.dropped == 0 {
-        String::new()
-    } else {
-        format!(", cut: {} more were dropped", outcome.dropped)
-    };
+    let mut cut = String::new();
+    if outcome.dropped > 0 {
+        cut.push_str(&format!(", cut: {} more were dropped", outcome.dropped));
+    }
+    if outcome.lost > 0 {
+        cut.push_str(&format!(", {} records of the kernel's log were lost", outcome.lost));
+    }
     match std::str::from_utf8(&outcome.output) {
         _ if length == 0 && outcome.dropped == 0 => "\nNo output.\n".to_owned(),
         _ if length == 0 => format!("\nOutput: {} octets, dropped: no room\n", outcome.dropped),

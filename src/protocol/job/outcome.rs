@@ -8,8 +8,9 @@ use crate::protocol::ruling::Ruling;
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The machine was rebooted as asked, this long after the command or the keys.
-    Back(Duration),
+    /// The machine was rebooted, as was asked, this long after the command or the keys; nothing where the two clocks
+    /// cannot both be right.
+    Back(Option<Duration>),
     /// A built-in said its piece.
     Done,
     /// The command exited with this status.
@@ -52,7 +53,8 @@ impl End {
     #[must_use]
     pub fn word(&self) -> String {
         match self {
-            Self::Back(after) => format!("back:{}", after.as_secs()),
+            Self::Back(Some(after)) => format!("back:{}", after.as_secs()),
+            Self::Back(None) => "back".into(),
             Self::Done => "done".into(),
             Self::Exited(status) => format!("exit:{status}"),
             Self::Killed(signal) => format!("signal:{signal}"),
@@ -69,11 +71,12 @@ impl End {
     #[must_use]
     pub fn parse(word: &str, why: &str) -> Option<Self> {
         Some(match word.split_once(':') {
-            Some(("back", seconds)) => Self::Back(Duration::from_secs(seconds.parse().ok()?)),
+            Some(("back", seconds)) => Self::Back(Some(Duration::from_secs(seconds.parse().ok()?))),
             Some(("exit", status)) => Self::Exited(status.parse().ok()?),
             Some(("signal", signal)) => Self::Killed(signal.parse().ok()?),
             Some(_) => return None,
             None => match word {
+                "back" => Self::Back(None),
                 "done" => Self::Done,
                 "not-started" => Self::NotStarted(why.to_owned()),
                 "stuck" => Self::Stuck,
@@ -98,13 +101,15 @@ pub struct Outcome {
     pub output: Vec<u8>,
     /// How many octets of it were dropped.
     pub dropped: u64,
+    /// How many records of the kernel's log were overwritten before they could be read.
+    pub lost: u64,
 }
 
 impl Outcome {
     /// An end without output.
     #[must_use]
     pub const fn bare(end: End) -> Self {
-        Self { end, duration: None, output: Vec::new(), dropped: 0 }
+        Self { end, duration: None, output: Vec::new(), dropped: 0, lost: 0 }
     }
 
     /// A built-in's words.

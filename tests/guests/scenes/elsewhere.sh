@@ -4,7 +4,8 @@ first() {
   fresh
   sleep 1000 &
   bystander=$!
-  deliver='netsysrq-mail deliver --profile mailbox --wait </messages/request; echo "status request $?" >&8'
+  configured='netsysrq-mail --config /etc/netsysrq-mail/config.toml'
+  deliver="$configured"' deliver --profile mailbox --wait </messages/request; echo "status request $?" >&8'
   say "delivering request"
   case $whose in
   namespace)
@@ -16,7 +17,7 @@ first() {
     chown alice /disk /etc/netsysrq-mail/host
     chgrp alice /proc/sysrq-trigger
     chmod 220 /proc/sysrq-trigger
-    su alice -c "netsysrq-mail init >/dev/null; $deliver"
+    su alice -c "$configured init >/dev/null; $deliver"
     ;;
   esac
   nap 2

@@ -37,7 +37,6 @@ fn a_report_on_many_processes_is_whole_or_counts_its_losses(kernel: Kernel) {
     let after = seen.word("delivering request").map(|begun| answer.at - begun);
     sick.enter(&format!("{tasks} tasks told, {said}"), after, "-");
     assert!(tasks >= PROCESSES || losses.is_some(), "{tasks} tasks, {said}:\n{}", answer.text);
-    assert!(tasks > 0, "no task is told:\n{}", answer.text);
 }
 
 /// The line that says with a count what the kernel overwrote before it was read.
