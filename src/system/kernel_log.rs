@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub const SILENCE: Duration = Duration::from_millis(500);
 const TURN: Duration = Duration::from_millis(50);
 /// The most records of one look, so that a kernel that never stops talking stops nobody.
 const RECORDS: usize = 256;
+/// The device number of /dev/kmsg (devices.txt: 1, 11).
+const KMSG: u64 = 1 << 8 | 11;
 /// The stack of the reader, in octets: it is locked into memory with everything else.
 const STACK: usize = 256 * 1024;
 
@@ -49,10 +52,9 @@ impl KernelLog {
     /// Listens to a file from its end on.
     #[must_use]
     pub fn new(mut file: File) -> Self {
-        // what is in the log already is not news; a FIFO has no end to go to
-        let _as_it_is = file.seek(SeekFrom::End(0));
+        let next = to_its_end(&mut file);
         let heard = Arc::<(Mutex<Heard>, Condvar)>::default();
-        let reader = |file| Reader { file, next: None, buffer: vec![0; 8192], rest: Vec::new() };
+        let reader = |file| Reader { file, next, buffer: vec![0; 8192], rest: Vec::new() };
         let spawned = file.try_clone().and_then(|file| {
             let (mut reader, shared) = (reader(file), Arc::clone(&heard));
             thread::Builder::new().stack_size(STACK).spawn(move || reader.follow(&shared))
@@ -203,6 +205,29 @@ impl Reader {
             thread::sleep(most.min(Duration::from_millis(10)));
         }
     }
+}
+
+/// Goes to the end of a log: what is in it already is not news. The number of the record that comes next, if there are
+/// numbers: without it, nobody could count what is overwritten before the first look.
+fn to_its_end(file: &mut File) -> Option<u64> {
+    if !file.metadata().is_ok_and(|metadata| metadata.rdev() == KMSG) {
+        // a FIFO has no end to go to
+        let _as_it_is = file.seek(SeekFrom::End(0));
+        return None;
+    }
+    let (begun, mut buffer, mut next) = (Instant::now(), [0; 8192], None);
+    while begun.elapsed() < SILENCE {
+        match file.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                let text = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
+                let number = text.lines().next().and_then(|line| record(line).0);
+                next = number.map(|number| number.saturating_add(1)).or(next);
+            }
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    next
 }
 
 /// The number and the text of a record of /dev/kmsg (`priority,number,time,flags;text`), or a line of any other file.
