@@ -292,7 +292,10 @@ mod tests {
 
     /// Delivers, and runs what was claimed.
     fn tell(site: &Site, command: &str, fails_at: Option<&'static str>) -> Diary {
-        let diary = Diary { fails_at, ..Diary::default() };
+        tell_into(Diary { fails_at, ..Diary::default() }, site, command)
+    }
+
+    fn tell_into(diary: Diary, site: &Site, command: &str) -> Diary {
         let ledger = Ledger { now: NOW, ..Ledger::default() };
         let accepted =
             accept(candidate(&site.signer, command), &site.keyring, &site.policy, None, |_| {
@@ -382,6 +385,28 @@ mod tests {
         ] {
             assert_eq!(tell(&site, "off", Some(step)).read(), expected, "fails at {step}");
         }
+    }
+
+    /// After the keys there is another boot: what its journal lacks is not begun again in that.
+    #[test]
+    fn an_emergency_comes_whatever_its_journal_does() {
+        let site = site(Answering::After);
+        for fails_at in ["notice", "send:notice", "noticed", "running"] {
+            let diary = Diary { fails_at: Some(fails_at), is_last: true, ..Diary::default() };
+            let read = tell_into(diary, &site, "sysrq sub").read();
+            let expected = "prepare hasten notice send:notice noticed running press:sub";
+            assert!(read.contains(expected), "fails at {fails_at}: {read}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_prepared_is_unavailable_and_not_announced() {
+        let diary = tell(&site(Answering::After), "sysrq sub", Some("prepare"));
+        let expected = "open recall admit spend queue prepare finished send:result answered";
+        assert_eq!(diary.read(), expected);
+        let told = diary.state().finished.unwrap();
+        assert_eq!(told.end, End::Unrun);
+        assert!(String::from_utf8(told.mail.unwrap()).unwrap().contains("unavailable"));
     }
 
     #[test]

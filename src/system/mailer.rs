@@ -14,7 +14,7 @@ use lettre::{Address, SmtpTransport, Transport as _};
 use rustix::fs::{Access, MemfdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
-use super::{accounts, exec};
+use super::{accounts, exec, urgency};
 use crate::protocol::job::outcome::Stage;
 use crate::protocol::take::Letter;
 
@@ -116,7 +116,8 @@ fn pipe(
     stdin.write_all(mail)?;
     io::Seek::rewind(&mut stdin)?;
     let account = accounts::own();
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["-i", "-f", from.map_or("<>", AsRef::as_ref), "--", to.as_ref()])
         .env_clear()
         .env("PATH", exec::PATH)
@@ -128,8 +129,8 @@ fn pipe(
         .process_group(0)
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+        .stderr(Stdio::null());
+    let child = urgency::calmly(|| command.spawn())
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
     match exec::wait(child, deadline)? {
         Some(status) if status.success() => Ok(()),

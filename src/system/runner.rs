@@ -125,10 +125,10 @@ impl Host for Machine<'_> {
 
     fn prepare(&mut self, deed: &Deed<'_>) -> Result<Prepared, String> {
         let Deed::Press(sequence) = deed else { return Ok(Prepared::default()) };
+        urgency::rise();
         let keyboard = Keyboard::open(self.sysrq, sequence).map_err(|error| error.to_string())?;
         let is_last = keyboard.is_kernels() && sequence.ends_the_machine();
         self.ready = Some(Emergency { keyboard, hands: Aside::new().ok() });
-        urgency::rise();
         urgency::keep_memory();
         let remark = self.alone.map(|why| format!("within the delivery, since {why}"));
         Ok(Prepared { is_last, remark })

@@ -935,3 +935,21 @@ fn a_command_may_be_a_script_of_the_site() {
     site.probe(&format!("run = [\"{}\", \"a  b\"]", script.display()));
     assert_eq!(site.output(&[]), format!("{} 1 a  b\n", script.display()));
 }
+
+/// For root: nobody else can go before others.
+#[test]
+fn commands_get_nothing_of_the_runners_urgency() {
+    let site = Site::new();
+    site.configure(
+        "echo to stdout; echo to stderr >&2; exit 3",
+        "nice; cat /proc/self/oom_score_adj",
+    );
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: not root");
+        return;
+    }
+    let ran = site.deliver(&message(&site.sign(&[], &["fail"])));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let answer = site.answers().concat();
+    assert!(answer.contains("Output (4 octets):\n\n0\n0\n"), "{answer}");
+}
