@@ -15,7 +15,6 @@ use crate::system::launcher;
 use crate::system::log::{Line, Log};
 use crate::system::runner::{self, Machine};
 use crate::system::spool::{FileJournal, FileSpool, Found};
-use crate::system::urgency;
 
 /// Options of `resume`.
 #[derive(clap::Args, Debug)]
@@ -34,9 +33,9 @@ pub(super) struct Options {
 /// Resumes. Prints nothing, since cron calls it; a person at a terminal sees the log.
 pub(super) fn run(options: &Options, config: Option<&Path>) -> Tool {
     launcher::close_leaked_descriptors();
-    runner::outlive_the_mail_system();
-    if options.only.is_some() {
-        urgency::rise();
+    match &options.only {
+        Some(_) => runner::become_runner(),
+        None => runner::outlive_the_mail_system(),
     }
     let log = Log { verbose: io::stderr().is_terminal(), ..Log::default() };
     let done = match config::load_or_say(&config::path(config)) {
@@ -141,7 +140,7 @@ pub(super) fn inline(
     alone: Option<&str>,
 ) {
     if alone.is_some() {
-        runner::outlive_the_mail_system();
+        runner::become_runner();
     }
     let done = FileSpool::open(&config.state).and_then(|spool| {
         let Found::Taken(locked) = spool.take_file(name, file)? else {

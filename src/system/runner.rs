@@ -56,15 +56,21 @@ pub fn detach(name: &Name, journal: &FileJournal, config: &Path) -> io::Result<(
         .map(drop)
 }
 
-/// Makes this process one that does not end with the mail system that called it: a session of its own, outside the
-/// control group that a service manager would kill, and deaf to SIGTERM, so that a command that stops the mail system
-/// does not stop its own answer. By a handler, which exec resets: commands would inherit a blocked signal.
+/// Makes this process one that SIGTERM to the mail system's session does not end: a command that stops the mail system must
+/// not stop its own answer. Uses a handler, which exec resets; commands would inherit a blocked signal.
 pub fn outlive_the_mail_system() {
     // fails for the leader of a process group, such as a job of a shell: that one is not stopped with a mail system
     let _leader = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    control_group::leave();
     let _ends_as_before = signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default());
+}
+
+/// Makes this process a runner: besides, it leaves the control group that a service manager would kill with the mail
+/// system, and goes before others.
+pub fn become_runner() {
+    outlive_the_mail_system();
+    control_group::leave();
+    urgency::rise();
 }
 
 /// Standard input as a file: the job that [`detach`] gave us, on a descriptor that no child of ours inherits.
