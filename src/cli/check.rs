@@ -11,6 +11,7 @@ use crate::protocol::id::Id;
 use crate::protocol::rules::built_in::BuiltIn;
 use crate::protocol::rules::command::{Answering, Command, Word};
 use crate::protocol::rules::keyring::Key;
+use crate::protocol::rules::sysrq::Sequence;
 use crate::system::clock;
 use crate::system::spool::FileSpool;
 
@@ -141,6 +142,11 @@ fn check_key(key: &Key, config: &Configuration, revoked: &[Id], findings: &Findi
         let mend =
             "pressing keys takes root: run the filter as root, or allow a command that runs sudo";
         note(&format!("may press SysRq keys, which cannot be done here: {fault}"), mend);
+    }
+    let signals = key.sysrq.iter().any(Sequence::signals);
+    if let (true, Some(fault)) = (signals, &config.policy.signal_fault) {
+        let mend = "run the filter as root, outside of containers, or remove these sequences";
+        note(&format!("may press SysRq keys that cannot be pressed here: {fault}"), mend);
     }
 }
 
