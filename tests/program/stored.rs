@@ -16,7 +16,7 @@ const UNFINISHED: [(&str, &str); 8] = [
     ("d21fff5cd0937990371a3ae6a8c07215", "not-started"),
     ("7201395c2f7781c7227ab873dab4185b", "not-started"),
     ("14beaccde17bc4bc83c86de1998ca4ab", "unknown"),
-    ("7e40969e1bfc612a91ae64b82aa0ae66", "back:"),
+    ("7e40969e1bfc612a91ae64b82aa0ae66", "back"),
     ("0aadbdc820e502650bc2cf24e063d460", "exit:0"),
     ("417e8cad5a75567e061a31f67b9f45f7", "not-run"),
     ("e0e94d80c2b76d1c3e2357a9b569b4c8", "exit:0"),
